@@ -1,0 +1,1 @@
+"""How TextRegion is scored: data sets, metrics and a rendered world; run from the checkout, not installed."""

@@ -1,0 +1,160 @@
+"""The grounds: a colour ramp and textures for each, and the layouts in which they fill a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from eval.scenes.drawing import SUPERSAMPLING, Canvas, Colour, texture
+
+
+@dataclass(frozen=True)
+class GroundKind:
+    """Ramps from dark to light (one is chosen), the noise tile that walks along them, and how strongly."""
+
+    ramps: tuple[tuple[Colour, Colour], ...]
+    tile: str
+    tile_share: float  # period of the tile in shorter sides
+    strength: float
+    fade: float  # how much lighter the top is than the bottom, in ramp lengths
+
+
+GROUND_KINDS: dict[str, GroundKind] = {
+    "sky": GroundKind(
+        (((96, 166, 232), (206, 232, 250)), ((126, 182, 226), (240, 236, 226)), ((142, 140, 208), (252, 206, 186)),
+         ((150, 168, 190), (216, 224, 230)), ((38, 48, 100), (84, 92, 156))), "streaks", 2.0, 0.35, -0.8),
+    "grass": GroundKind(
+        (((58, 122, 36), (150, 200, 82)), ((76, 134, 52), (168, 206, 92)), ((42, 104, 48), (122, 178, 84))),
+        "blades", 0.55, 0.9, 0.25),
+    "water": GroundKind(
+        (((18, 72, 134), (94, 168, 206)), ((14, 90, 126), (102, 190, 196)), ((24, 56, 112), (86, 138, 190))),
+        "waves", 0.7, 1.0, 0.25),
+    "sand": GroundKind(
+        (((206, 166, 98), (248, 222, 160)), ((216, 180, 124), (250, 230, 182)), ((198, 150, 92), (238, 202, 142))),
+        "soft", 0.6, 0.6, 0.2),
+    "road": GroundKind(
+        (((82, 82, 88), (138, 137, 140)), ((70, 70, 80), (118, 118, 126)), ((98, 94, 92), (152, 146, 140))),
+        "grain", 0.6, 0.5, 0.15),
+    "snow": GroundKind(
+        (((196, 208, 232), (254, 254, 255)), ((204, 210, 222), (255, 253, 250)), ((188, 206, 226), (246, 250, 255))),
+        "soft", 1.0, 0.6, 0.15),
+}  # fmt: skip
+_LOWER = tuple(kind for kind in GROUND_KINDS if kind != "sky")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which grounds a picture has, from the back to the front, and where they may be found."""
+
+    kinds: tuple[str, ...]
+    sky_end: float  # share of the height at which the sky ends, 0 without a sky
+
+
+def choose_kinds(rng: np.random.Generator, closeup: bool, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+    """One or two grounds for a close-up, two to four otherwise, from back to front; the sky always comes first."""
+    if wanted is not None:
+        return tuple(sorted(wanted, key=lambda kind: kind != "sky"))
+    if closeup:
+        count = int(rng.integers(1, 3))
+        return tuple(sorted(rng.permutation(list(GROUND_KINDS))[:count].tolist(), key=lambda kind: kind != "sky"))
+    lower = rng.permutation(_LOWER)[: int(rng.choice((1, 2, 3), p=(0.3, 0.5, 0.2)))].tolist()
+    return ("sky", *lower) if len(lower) == 1 or rng.random() < 0.85 else tuple(lower)
+
+
+def lay_out(canvas: Canvas, kinds: tuple[str, ...], rng: np.random.Generator) -> Layout:
+    """Paint the grounds over the whole canvas: id 1 is the one at the back."""
+    height, width = canvas.size_hw
+    canvas.ids[:] = 1
+    count = len(kinds)
+    first = rng.uniform(0.32, 0.55) if kinds[0] == "sky" else rng.uniform(0.25, 0.45)
+    borders = [first + (1 - first) * step / max(count - 1, 1) for step in range(count - 1)]
+    for number, border in enumerate(borders):
+        object_id = number + 2
+        if kinds[number + 1] == "road" and number > 0 and rng.random() < 0.6:
+            points = _track(rng, borders[0] * height, (height, width))
+        else:
+            points = _front(rng, (border + rng.uniform(-0.05, 0.05)) * height, (height, width), kinds[number + 1])
+        canvas.fill_polygon(points, object_id)
+    for number, kind in enumerate(kinds):
+        _colour_in(canvas, number + 1, kind, rng)
+    if "road" in kinds:
+        _mark_road(canvas, kinds.index("road") + 1, rng)
+    return Layout(kinds, first if kinds[0] == "sky" else 0.0)
+
+
+def _front(rng: np.random.Generator, y: float, size_hw: tuple[int, int], kind: str) -> np.ndarray:
+    """Everything below a border that is wavy, slanted, or level for water."""
+    height, width = size_hw
+    x = np.linspace(-2, width + 2, 40)
+    side = min(height, width)
+    calm = 0.3 if kind == "water" else 1.0
+    slope = rng.uniform(-0.14, 0.14) * calm
+    line = y + slope * (x - width / 2) * min(1.0, height / width)
+    for waves in (rng.uniform(0.4, 1.2), rng.uniform(1.5, 3)):
+        line = line + calm * side * rng.uniform(0, 0.045) / waves**0.5 * np.sin(
+            2 * np.pi * (waves * x / width + rng.random())
+        )
+    return np.concatenate([np.stack([x, line], axis=1), [(width + 2, height + 2), (-2, height + 2)]])
+
+
+def _track(rng: np.random.Generator, horizon: float, size_hw: tuple[int, int]) -> np.ndarray:
+    """A road that winds from the horizon to the lower border and widens on its way."""
+    height, width = size_hw
+    near, bend = rng.uniform(0.2, 0.8) * width, rng.uniform(-0.15, 0.15) * width
+    far = near + rng.uniform(-0.35, 0.35) * width
+    way = np.linspace(0, 1, 24)
+    middle = far + (near - far) * way**1.5 + bend * np.sin(np.pi * way)
+    half = (0.025 + rng.uniform(0.14, 0.24) * way**1.3) * width
+    y = horizon + (height + 4 - horizon) * way
+    return np.concatenate([np.stack([middle - half, y], axis=1), np.stack([middle + half, y], axis=1)[::-1]])
+
+
+def _colour_in(canvas: Canvas, object_id: int, kind: str, rng: np.random.Generator) -> None:
+    """Give a ground its ramp, walked along by a noise tile and a fade from top to bottom."""
+    ground = GROUND_KINDS[kind]
+    dark, light = ground.ramps[rng.integers(len(ground.ramps))]
+    jitter = rng.uniform(-12, 12, 3)
+    strength = ground.strength * rng.uniform(0.6, 1.1)
+    mask = cv2.inRange(canvas.ids, object_id, object_id)
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not rows.size:
+        return
+    window = slice(int(rows[0]), int(rows[-1]) + 1)
+    height, width = rows[-1] - rows[0] + 1, canvas.ids.shape[1]
+    period = ground.tile_share * min(canvas.ids.shape) * rng.uniform(0.7, 1.4)
+    plane = texture(ground.tile, (int(height), width), period, rng)
+    fade = np.linspace(0.5 + ground.fade / 2, 0.5 - ground.fade / 2, int(height)) * 255 - 128 * strength
+    column = cv2.resize(fade.astype(np.float32)[:, None], (width, int(height)))
+    level = cv2.addWeighted(plane, strength, column, 1.0, 0.0, dtype=cv2.CV_8U)
+    ramp = np.linspace(0, 1, 256)[:, None] * (np.array(light) - dark) + dark + jitter
+    coloured = cv2.applyColorMap(level, np.clip(ramp, 0, 255).astype(np.uint8)[:, None])
+    cv2.copyTo(coloured, mask[window], canvas.colours[window])
+
+
+def _mark_road(canvas: Canvas, object_id: int, rng: np.random.Generator) -> None:
+    """Dashes along the middle of a road: colour alone, the ids stay."""
+    mask = cv2.inRange(canvas.ids, object_id, object_id)
+    rows = np.flatnonzero(mask.any(axis=1))
+    if rows.size < 8 * SUPERSAMPLING:
+        return
+    x, y, width, height = cv2.boundingRect(mask[rows[0] : rows[-1] + 1])
+    tall = height > 0.8 * width
+    dashes, paint = int(rng.integers(4, 8)), (236, 226, 190) if rng.random() < 0.7 else (240, 200, 70)
+    lines = np.zeros_like(mask)
+    for step in range(dashes):
+        start, end = (step + 0.2) / dashes, (step + 0.7) / dashes
+        if tall:
+            for way_y in np.arange(int(rows[0] + start * height), int(rows[0] + end * height)):
+                columns = np.flatnonzero(mask[min(way_y, len(mask) - 1)])
+                if columns.size:
+                    middle, half = (columns[0] + columns[-1]) // 2, max((columns[-1] - columns[0]) // 40, 1)
+                    lines[way_y, middle - half : middle + half] = 255
+        else:
+            columns = np.arange(int(x + start * width), int(x + end * width))
+            line_y = int(rows[0] + height * 0.55)
+            half = max(height // 40, 1)
+            lines[line_y - half : line_y + half, columns] = 255
+    cv2.bitwise_and(lines, mask, lines)
+    canvas.colours[lines > 0] = paint
