@@ -114,12 +114,15 @@ def noise_tile(name: str) -> np.ndarray:
 
 
 def texture(name: str, size_hw: tuple[int, int], tile_px: float, rng: np.random.Generator) -> np.ndarray:
-    """A random (H, W) uint8 cut of a noise tile whose period is `tile_px` pixels."""
-    step = TILE_SIZE / tile_px
+    """A random (H, W) uint8 cut of a noise tile whose period is `tile_px` samples; smooth below a picture's pixel."""
+    height, width = size_hw
+    step = TILE_SIZE / tile_px * SUPERSAMPLING
     x, y = rng.random(2) * TILE_SIZE
-    matrix = np.array([[step, 0, x], [0, step, y]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(noise_tile(name), matrix, (size_hw[1], size_hw[0]), flags=flags, borderMode=cv2.BORDER_WRAP)
+    plane = cv2.warpAffine(
+        noise_tile(name), np.array([[step, 0, x], [0, step, y]]), (-(-width // SUPERSAMPLING), -(-height // SUPERSAMPLING)),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_WRAP,
+    )  # fmt: skip
+    return cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 class Canvas:

@@ -41,6 +41,7 @@ GROUND_KINDS: dict[str, GroundKind] = {
         (((196, 208, 232), (254, 254, 255)), ((204, 210, 222), (255, 253, 250)), ((188, 206, 226), (246, 250, 255))),
         "soft", 1.0, 0.6, 0.15),
 }  # fmt: skip
+_NIGHT = 170  # a sky whose light end stays below this in all channels has stars
 _LOWER = tuple(kind for kind in GROUND_KINDS if kind != "sky")
 
 
@@ -77,10 +78,11 @@ def lay_out(canvas: Canvas, kinds: tuple[str, ...], rng: np.random.Generator) ->
         else:
             points = _front(rng, (border + rng.uniform(-0.05, 0.05)) * height, (height, width), kinds[number + 1])
         canvas.fill_polygon(points, object_id)
-    for number, kind in enumerate(kinds):
-        _colour_in(canvas, number + 1, kind, rng)
+    colours = [_colour_in(canvas, number, kind, rng) for number, kind in enumerate(kinds, start=1)]
     if "road" in kinds:
         _mark_road(canvas, kinds.index("road") + 1, rng)
+    if kinds[0] == "sky" and max(colours[0]) < _NIGHT:
+        _light_stars(canvas, rng)
     return Layout(kinds, first if kinds[0] == "sky" else 0.0)
 
 
@@ -111,8 +113,8 @@ def _track(rng: np.random.Generator, horizon: float, size_hw: tuple[int, int]) -
     return np.concatenate([np.stack([middle - half, y], axis=1), np.stack([middle + half, y], axis=1)[::-1]])
 
 
-def _colour_in(canvas: Canvas, object_id: int, kind: str, rng: np.random.Generator) -> None:
-    """Give a ground its ramp, walked along by a noise tile and a fade from top to bottom."""
+def _colour_in(canvas: Canvas, object_id: int, kind: str, rng: np.random.Generator) -> Colour:
+    """Give a ground a ramp, walked along by a noise tile and a fade; returns the ramp's light end."""
     ground = GROUND_KINDS[kind]
     dark, light = ground.ramps[rng.integers(len(ground.ramps))]
     jitter = rng.uniform(-12, 12, 3)
@@ -120,7 +122,7 @@ def _colour_in(canvas: Canvas, object_id: int, kind: str, rng: np.random.Generat
     mask = cv2.inRange(canvas.ids, object_id, object_id)
     rows = np.flatnonzero(mask.any(axis=1))
     if not rows.size:
-        return
+        return light
     window = slice(int(rows[0]), int(rows[-1]) + 1)
     height, width = rows[-1] - rows[0] + 1, canvas.ids.shape[1]
     period = ground.tile_share * min(canvas.ids.shape) * rng.uniform(0.7, 1.4)
@@ -131,6 +133,7 @@ def _colour_in(canvas: Canvas, object_id: int, kind: str, rng: np.random.Generat
     ramp = np.linspace(0, 1, 256)[:, None] * (np.array(light) - dark) + dark + jitter
     coloured = cv2.applyColorMap(level, np.clip(ramp, 0, 255).astype(np.uint8)[:, None])
     cv2.copyTo(coloured, mask[window], canvas.colours[window])
+    return light
 
 
 def _mark_road(canvas: Canvas, object_id: int, rng: np.random.Generator) -> None:
@@ -158,3 +161,14 @@ def _mark_road(canvas: Canvas, object_id: int, rng: np.random.Generator) -> None
             lines[line_y - half : line_y + half, columns] = 255
     cv2.bitwise_and(lines, mask, lines)
     canvas.colours[lines > 0] = paint
+
+
+def _light_stars(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Stars in the sky of a night."""
+    sky = cv2.inRange(canvas.ids, 1, 1)
+    height, width = sky.shape
+    starry = canvas.colours.copy()
+    for x, y, size in rng.random((26, 3)):
+        radius = max(round((0.3 + size) * min(height, width) / 130), 1)
+        cv2.circle(starry, (int(x * width), int(y * 0.6 * height)), radius, (255, 246, 200), -1)
+    cv2.copyTo(starry, sky, canvas.colours)

@@ -91,8 +91,18 @@ class _Placed:
     kind: str
     colour: str
     sketch: Sketch
-    base_y: float
+    depth: float  # things are painted in order of it, near ones last
     seed: int
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """Where a thing could stand, in picture pixels."""
+
+    x: float
+    y: float
+    size: float
+    depth: float
 
 
 def render_scene(
@@ -171,57 +181,54 @@ def _place_closeup(rng: np.random.Generator, size_hw: tuple[int, int]) -> _Place
 
 
 def _place_things(rng: np.random.Generator, canvas: Canvas, layout: Layout, count: int) -> list[_Placed]:
-    """Things on grounds that suit them, ordered from far to near."""
+    """Things on grounds that suit them, ordered from far to near; of three spots each takes the emptiest."""
     suited = [kind for kind in THINGS if set(THING_KINDS[kind].places) & set(layout.kinds)]
     placed: list[_Placed] = []
     boxes: list[np.ndarray] = []
     for _ in range(count):
         kind = suited[rng.integers(len(suited))]
-        candidates = [_place(rng, kind, canvas, layout) for _ in range(3)]
-        overlaps = [_overlap(thing.sketch, boxes) for thing in candidates]
-        thing = candidates[int(np.argmin(overlaps))]
-        boxes.append(np.array(thing.sketch.bounds()))
-        placed.append(thing)
-    return sorted(placed, key=lambda thing: thing.base_y)
+        colour = _pick_colour(kind, rng)
+        sketch = _sketch(kind, colour, rng, THING_KINDS[kind].tilt)
+        bounds = np.array(sketch.bounds())
+        spots = [_spot(rng, kind, canvas, layout) for _ in range(3)]
+        candidates = [bounds * spot.size + (spot.x, spot.y, spot.x, spot.y) for spot in spots]
+        best = int(np.argmin([_overlap(box, boxes) for box in candidates]))
+        spot = spots[best]
+        boxes.append(candidates[best])
+        sketch.transform(np.eye(2) * spot.size, (spot.x, spot.y))
+        placed.append(_Placed(kind, colour, sketch, spot.depth, int(rng.integers(2**31))))
+    return sorted(placed, key=lambda thing: thing.depth)
 
 
-def _overlap(sketch: Sketch, boxes: Sequence[np.ndarray]) -> float:
-    """The largest share of a box, own or other, that the sketch's box has in common with another."""
-    own = np.array(sketch.bounds())
+def _overlap(own: np.ndarray, boxes: Sequence[np.ndarray]) -> float:
+    """The largest share of the smaller of two boxes (x_min, y_min, x_max, y_max) that they have in common."""
     worst = 0.0
     for box in boxes:
-        sides = np.minimum(own[2:], box[2:]) - np.maximum(own[:2], box[:2])
-        if (sides > 0).all():
-            smaller = min(np.prod(own[2:] - own[:2]), np.prod(box[2:] - box[:2]))
-            worst = max(worst, float(np.prod(sides) / smaller))
+        wide = min(own[2], box[2]) - max(own[0], box[0])
+        tall = min(own[3], box[3]) - max(own[1], box[1])
+        if wide > 0 and tall > 0:
+            smaller = min((own[2] - own[0]) * (own[3] - own[1]), (box[2] - box[0]) * (box[3] - box[1]))
+            worst = max(worst, wide * tall / smaller)
     return worst
 
 
-def _place(rng: np.random.Generator, kind: str, canvas: Canvas, layout: Layout) -> _Placed:
-    """One thing with its foot on a ground that suits it; larger the nearer it stands."""
+def _spot(rng: np.random.Generator, kind: str, canvas: Canvas, layout: Layout) -> _Spot:
+    """A foot on a ground that suits the kind, and a size that grows the nearer it is."""
     height, width = canvas.size_hw
-    spec = THING_KINDS[kind]
-    places = [place for place in spec.places if place in layout.kinds]
+    places = [place for place in THING_KINDS[kind].places if place in layout.kinds]
     ground = places[rng.integers(len(places))]
     object_id = layout.kinds.index(ground) + 1
     for _ in range(12):
         x, y = rng.uniform(0.04, 0.96) * width, rng.uniform(0.06, 0.99) * height
         if canvas.ids[int(y * SUPERSAMPLING), int(x * SUPERSAMPLING)] == object_id:
             break
-    else:
-        rows, columns = np.nonzero(canvas.ids == object_id)
-        chosen = rng.integers(len(rows)) if len(rows) else 0
-        x, y = (columns[chosen] / SUPERSAMPLING, rows[chosen] / SUPERSAMPLING) if len(rows) else (x, y)
     near = 0.0 if ground == "sky" else max(y / height - layout.sky_end, 0.0) / (1.001 - layout.sky_end) - 0.5
-    size = spec.height * min(height, width) * rng.uniform(0.75, 1.35) * (1 + 0.6 * near)
-    if ground == "sky":
-        y = min(y + size / 2, layout.sky_end * height * rng.uniform(0.75, 1.0) + size * 0.1)
-        y = max(y, size * 0.8)
-    colour = _pick_colour(kind, rng)
-    sketch = _sketch(kind, colour, rng, spec.tilt)
-    sketch.transform(np.eye(2) * size, (float(x), float(y)))
+    size = THING_KINDS[kind].height * min(height, width) * rng.uniform(0.75, 1.35) * (1 + 0.6 * near)
+    if ground != "sky":
+        return _Spot(x, y, size, depth=y)
+    y = max(min(y + size / 2, layout.sky_end * height * rng.uniform(0.75, 1.0) + size * 0.1), size * 0.8)
     # What is in the sky is far away, whatever its height in the picture.
-    return _Placed(kind, colour, sketch, y - (height if ground == "sky" else 0), int(rng.integers(2**31)))
+    return _Spot(x, y, size, depth=y - height)
 
 
 def _paint_all(canvas: Canvas, placed: Sequence[_Placed], light: np.ndarray, first: int) -> list[tuple[int, int, int]]:
