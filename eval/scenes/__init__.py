@@ -1,5 +1,6 @@
-"""Rendered picture-book scenes with exact masks, captions, expressions and questions: the world of the miniatures."""
+"""Rendered picture-book scenes with exact masks and sentences: the world that the miniatures know."""
 
-from eval.scenes.scene import COLOURS, GROUNDS, PARTS, THINGS, Scene, SceneObject, render_scene
+from eval.scenes.composition import render_scene
+from eval.scenes.scene import COLOURS, GROUNDS, PARTS, THINGS, Scene, SceneObject
 
 __all__ = ["COLOURS", "GROUNDS", "PARTS", "THINGS", "Scene", "SceneObject", "render_scene"]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -67,7 +68,7 @@ class Sketch:
         if turn:
             cosine, sine = np.cos(turn), np.sin(turn)
             points = points @ np.array([[cosine, sine], [-sine, cosine]])
-        self.polygon(points + (x, y), colour)
+        self.polygon(points + np.array((x, y)), colour)
 
     def box(self, x0: float, y0: float, x1: float, y1: float, colour: Colour) -> None:
         """Fill an upright rectangle."""
@@ -76,7 +77,7 @@ class Sketch:
     def stroke(self, points: Sequence[Sequence[float]], width: float, colour: Colour) -> None:
         """Draw a polyline of that width with round ends."""
         path = np.asarray(points, dtype=np.float64)
-        for start, end in zip(path[:-1], path[1:], strict=True):
+        for start, end in pairwise(path):
             angle = np.arctan2(end[1] - start[1], end[0] - start[0])
             arc = angle + np.linspace(np.pi / 2, 3 * np.pi / 2, 6)
             cap = np.stack([np.cos(arc), np.sin(arc)], axis=1) * (width / 2)
@@ -95,7 +96,7 @@ class Sketch:
 
 @lru_cache(maxsize=8)
 def noise_tile(name: str) -> np.ndarray:
-    """A seamless (TILE_SIZE, TILE_SIZE) uint8 texture with mean 128: grain, soft, waves, blades or streaks."""
+    """A seamless (TILE_SIZE, TILE_SIZE) uint8 texture of mean 128: grain, soft, waves, blades, streaks."""
     exponent, stretch_y, stretch_x = {
         "grain": (0.3, 1.0, 1.0), "soft": (1.6, 1.0, 1.0), "waves": (1.1, 6.0, 1.0),
         "blades": (0.8, 1.0, 4.0), "streaks": (1.8, 3.0, 1.0),
@@ -110,18 +111,18 @@ def noise_tile(name: str) -> np.ndarray:
     spectrum *= np.clip(radius / 6, 1, None) ** -exponent
     spectrum[0, 0] = 0
     plane = np.fft.irfft2(spectrum, s=(TILE_SIZE, TILE_SIZE))
-    return np.clip(128 + plane / plane.std() * 38, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(128 + plane / plane.std() * 38, 0, 255), dtype=np.uint8)
 
 
 def texture(name: str, size_hw: tuple[int, int], tile_px: float, rng: np.random.Generator) -> np.ndarray:
-    """A random (H, W) uint8 cut of a noise tile whose period is `tile_px` samples; smooth below a picture's pixel."""
+    """A random (H, W) uint8 cut of a noise tile with a period of `tile_px` samples; smooth within a pixel."""
     height, width = size_hw
     step = TILE_SIZE / tile_px * SUPERSAMPLING
     x, y = rng.random(2) * TILE_SIZE
-    plane = cv2.warpAffine(
-        noise_tile(name), np.array([[step, 0, x], [0, step, y]]), (-(-width // SUPERSAMPLING), -(-height // SUPERSAMPLING)),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_WRAP,
-    )  # fmt: skip
+    matrix = np.array([[step, 0, x], [0, step, y]])
+    small = -(-width // SUPERSAMPLING), -(-height // SUPERSAMPLING)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    plane = cv2.warpAffine(noise_tile(name), matrix, small, flags=flags, borderMode=cv2.BORDER_WRAP)
     return cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
@@ -139,7 +140,7 @@ class Canvas:
         cv2.fillPoly(self.ids, [self._fixed(points)], object_id, shift=_FIXED_POINT_BITS)
 
     def paint(self, sketch: Sketch, first_id: int) -> tuple[slice, slice]:
-        """Paint a sketch (in picture pixels); parts get first_id + 1, + 2, ... Returns the rows and columns touched."""
+        """Paint a sketch given in picture pixels, its parts as first_id + 1, ...; the rows and columns touched."""
         for points, colour, part in sketch.polygons:
             fixed = self._fixed(points)
             cv2.fillPoly(self.colours, [fixed], colour, shift=_FIXED_POINT_BITS)
@@ -164,10 +165,12 @@ class Canvas:
         """(H, W) uint8: the id that most of a pixel's four samples carry, the one in front on a tie."""
         a, b = self.ids[0::2, 0::2], self.ids[0::2, 1::2]
         c, d = self.ids[1::2, 0::2], self.ids[1::2, 1::2]
-        low, high = np.minimum(np.minimum(a, b), np.minimum(c, d)), np.maximum(np.maximum(a, b), np.maximum(c, d))
-        middle_1, middle_2 = np.maximum(np.minimum(a, b), np.minimum(c, d)), np.minimum(np.maximum(a, b), np.maximum(c, d))
+        low_1, high_1, low_2, high_2 = np.minimum(a, b), np.maximum(a, b), np.minimum(c, d), np.maximum(c, d)
+        lowest, highest = np.minimum(low_1, low_2), np.maximum(high_1, high_2)
+        middle_1, middle_2 = np.maximum(low_1, low_2), np.minimum(high_1, high_2)
         second, third = np.minimum(middle_1, middle_2), np.maximum(middle_1, middle_2)
-        return np.where(third == high, high, np.where(second == third, second, np.where(low == second, low, high)))
+        behind = np.where(lowest == second, lowest, highest)
+        return np.where(third == highest, highest, np.where(second == third, second, behind))
 
     @staticmethod
     def _fixed(points: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -23,23 +24,43 @@ class GroundKind:
 
 GROUND_KINDS: dict[str, GroundKind] = {
     "sky": GroundKind(
-        (((96, 166, 232), (206, 232, 250)), ((126, 182, 226), (240, 236, 226)), ((142, 140, 208), (252, 206, 186)),
-         ((150, 168, 190), (216, 224, 230)), ((38, 48, 100), (84, 92, 156))), "streaks", 2.0, 0.35, -0.8),
+        (
+            ((96, 166, 232), (206, 232, 250)),
+            ((126, 182, 226), (240, 236, 226)),
+            ((142, 140, 208), (252, 206, 186)),
+            ((150, 168, 190), (216, 224, 230)),
+            ((38, 48, 100), (84, 92, 156)),
+        ),
+        tile="streaks", tile_share=2.0, strength=0.35, fade=-0.8,
+    ),
     "grass": GroundKind(
         (((58, 122, 36), (150, 200, 82)), ((76, 134, 52), (168, 206, 92)), ((42, 104, 48), (122, 178, 84))),
-        "blades", 0.55, 0.9, 0.25),
+        tile="blades", tile_share=0.55, strength=0.9, fade=0.25,
+    ),
     "water": GroundKind(
         (((18, 72, 134), (94, 168, 206)), ((14, 90, 126), (102, 190, 196)), ((24, 56, 112), (86, 138, 190))),
-        "waves", 0.7, 1.0, 0.25),
+        tile="waves", tile_share=0.7, strength=1.0, fade=0.25,
+    ),
     "sand": GroundKind(
-        (((206, 166, 98), (248, 222, 160)), ((216, 180, 124), (250, 230, 182)), ((198, 150, 92), (238, 202, 142))),
-        "soft", 0.6, 0.6, 0.2),
+        (
+            ((206, 166, 98), (248, 222, 160)),
+            ((216, 180, 124), (250, 230, 182)),
+            ((198, 150, 92), (238, 202, 142)),
+        ),
+        tile="soft", tile_share=0.6, strength=0.6, fade=0.2,
+    ),
     "road": GroundKind(
         (((82, 82, 88), (138, 137, 140)), ((70, 70, 80), (118, 118, 126)), ((98, 94, 92), (152, 146, 140))),
-        "grain", 0.6, 0.5, 0.15),
+        tile="grain", tile_share=0.6, strength=0.5, fade=0.15,
+    ),
     "snow": GroundKind(
-        (((196, 208, 232), (254, 254, 255)), ((204, 210, 222), (255, 253, 250)), ((188, 206, 226), (246, 250, 255))),
-        "soft", 1.0, 0.6, 0.15),
+        (
+            ((196, 208, 232), (254, 254, 255)),
+            ((204, 210, 222), (255, 253, 250)),
+            ((188, 206, 226), (246, 250, 255)),
+        ),
+        tile="soft", tile_share=1.0, strength=0.6, fade=0.15,
+    ),
 }  # fmt: skip
 _NIGHT = 170  # a sky whose light end stays below this in all channels has stars
 _LOWER = tuple(kind for kind in GROUND_KINDS if kind != "sky")
@@ -47,21 +68,31 @@ _LOWER = tuple(kind for kind in GROUND_KINDS if kind != "sky")
 
 @dataclass(frozen=True)
 class Layout:
-    """Which grounds a picture has, from the back to the front, and where they may be found."""
+    """Which grounds a picture has, from the back to the front, and where they are."""
 
     kinds: tuple[str, ...]
     sky_end: float  # share of the height at which the sky ends, 0 without a sky
+    spots: tuple[np.ndarray, ...]  # for each ground (n, 2) float: y, x in picture pixels on a coarse lattice
+    spot_step: float
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The grounds on which something can be put."""
+        return tuple(kind for kind, spots in zip(self.kinds, self.spots, strict=True) if len(spots))
 
 
 def choose_kinds(rng: np.random.Generator, closeup: bool, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
-    """One or two grounds for a close-up, two to four otherwise, from back to front; the sky always comes first."""
+    """One or two grounds for a close-up, else two to four, from back to front; the sky always comes first."""
     if wanted is not None:
-        return tuple(sorted(wanted, key=lambda kind: kind != "sky"))
+        return _sky_first(wanted)
     if closeup:
-        count = int(rng.integers(1, 3))
-        return tuple(sorted(rng.permutation(list(GROUND_KINDS))[:count].tolist(), key=lambda kind: kind != "sky"))
+        return _sky_first(rng.permutation(list(GROUND_KINDS))[: int(rng.integers(1, 3))].tolist())
     lower = rng.permutation(_LOWER)[: int(rng.choice((1, 2, 3), p=(0.3, 0.5, 0.2)))].tolist()
     return ("sky", *lower) if len(lower) == 1 or rng.random() < 0.85 else tuple(lower)
+
+
+def _sky_first(kinds: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(kinds, key=lambda kind: kind != "sky"))
 
 
 def lay_out(canvas: Canvas, kinds: tuple[str, ...], rng: np.random.Generator) -> Layout:
@@ -70,20 +101,25 @@ def lay_out(canvas: Canvas, kinds: tuple[str, ...], rng: np.random.Generator) ->
     canvas.ids[:] = 1
     count = len(kinds)
     first = rng.uniform(0.32, 0.55) if kinds[0] == "sky" else rng.uniform(0.25, 0.45)
+    sky_end = 0.0 if kinds[0] != "sky" else first if count > 1 else 1.0
     borders = [first + (1 - first) * step / max(count - 1, 1) for step in range(count - 1)]
     for number, border in enumerate(borders):
         object_id = number + 2
         if kinds[number + 1] == "road" and number > 0 and rng.random() < 0.6:
             points = _track(rng, borders[0] * height, (height, width))
         else:
-            points = _front(rng, (border + rng.uniform(-0.05, 0.05)) * height, (height, width), kinds[number + 1])
+            y = (border + rng.uniform(-0.05, 0.05)) * height
+            points = _front(rng, y, (height, width), kinds[number + 1])
         canvas.fill_polygon(points, object_id)
     colours = [_colour_in(canvas, number, kind, rng) for number, kind in enumerate(kinds, start=1)]
     if "road" in kinds:
         _mark_road(canvas, kinds.index("road") + 1, rng)
     if kinds[0] == "sky" and max(colours[0]) < _NIGHT:
         _light_stars(canvas, rng)
-    return Layout(kinds, first if kinds[0] == "sky" else 0.0)
+    step = max(min(canvas.ids.shape) // 32, 1)
+    lattice = canvas.ids[::step, ::step]
+    spots = tuple(np.argwhere(lattice == number) * (step / SUPERSAMPLING) for number in range(1, count + 1))
+    return Layout(kinds, sky_end, spots, step / SUPERSAMPLING)
 
 
 def _front(rng: np.random.Generator, y: float, size_hw: tuple[int, int], kind: str) -> np.ndarray:
@@ -142,7 +178,7 @@ def _mark_road(canvas: Canvas, object_id: int, rng: np.random.Generator) -> None
     rows = np.flatnonzero(mask.any(axis=1))
     if rows.size < 8 * SUPERSAMPLING:
         return
-    x, y, width, height = cv2.boundingRect(mask[rows[0] : rows[-1] + 1])
+    x, _, width, height = cv2.boundingRect(mask[rows[0] : rows[-1] + 1])
     tall = height > 0.8 * width
     dashes, paint = int(rng.integers(4, 8)), (236, 226, 190) if rng.random() < 0.7 else (240, 200, 70)
     lines = np.zeros_like(mask)

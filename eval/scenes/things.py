@@ -102,14 +102,17 @@ def car(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
     long, roof = rng.uniform(0.95, 1.15), rng.uniform(0.42, 0.52)
     low = -0.18
     sketch.polygon(
-        [(-roof - 0.16, -0.56), (-roof + 0.08, -1.0), (roof - 0.1, -1.0), (roof + 0.24, -0.56)], darker(colour, 0.08)
+        [(-roof - 0.16, -0.56), (-roof + 0.08, -1.0), (roof - 0.1, -1.0), (roof + 0.24, -0.56)],
+        darker(colour, 0.08),
     )
     body = [(-long, low), (-long, -0.5), (-long + 0.1, -0.6), (long - 0.2, -0.58), (long, -0.44), (long, low)]
     sketch.polygon(body, colour)
     sketch.box(-long, low - 0.07, long, low, darker(colour, 0.35))
     for left, right, slope_l, slope_r in ((-roof - 0.04, -0.05, 0.16, 0.0), (0.03, roof + 0.14, 0.0, 0.22)):
         with sketch.part("window"):
-            sketch.polygon([(left, -0.6), (left + slope_l, -0.93), (right - slope_r, -0.93), (right, -0.6)], GLASS)
+            sketch.polygon(
+                [(left, -0.6), (left + slope_l, -0.93), (right - slope_r, -0.93), (right, -0.6)], GLASS
+            )
     sketch.ellipse(long - 0.06, -0.42, 0.055, 0.07, (255, 240, 150))
     sketch.box(-long, -0.48, -long + 0.06, -0.36, (200, 40, 40))
     for x in (-long * 0.58, long * 0.58):
@@ -127,7 +130,9 @@ def boat(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
     sketch.polygon([(mast + 0.04, -0.97), (mast + 0.04, -0.34), (long * 0.86, -0.34)], sail)
     sketch.polygon([(mast - 0.04, -0.84), (mast - 0.04, -0.34), (-long * 0.66, -0.34)], darker(sail, 0.1))
     sketch.polygon([(-long, -0.27), (long, -0.27), (long * 0.66, 0), (-long * 0.72, 0)], colour)
-    sketch.polygon([(-long, -0.27), (long, -0.27), (long * 0.92, -0.22), (-long * 0.94, -0.22)], lighter(colour, 0.5))
+    sketch.polygon(
+        [(-long, -0.27), (long, -0.27), (long * 0.92, -0.22), (-long * 0.94, -0.22)], lighter(colour, 0.5)
+    )
     for x in (-0.4, 0.0, 0.4):
         with sketch.part("window"):
             sketch.ellipse(x * long, -0.125, 0.045, 0.045, GLASS)
@@ -175,7 +180,9 @@ def dog(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
 @_thing(("grass", "sand", "snow", "road"), 0.18)
 def cat(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
     curl = rng.uniform(0.4, 0.56)
-    sketch.stroke([(0.16, -0.08), (0.42, -0.1), (curl, -0.32), (curl - 0.08, -0.52)], 0.09, darker(colour, 0.15))
+    sketch.stroke(
+        [(0.16, -0.08), (0.42, -0.1), (curl, -0.32), (curl - 0.08, -0.52)], 0.09, darker(colour, 0.15)
+    )
     sketch.ellipse(0, -0.26, 0.27, 0.28, colour)
     sketch.ellipse(0, -0.2, 0.13, 0.17, lighter(colour, 0.35))
     for side in (-1, 1):
@@ -210,7 +217,9 @@ def fish(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
 def bird(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
     flap = rng.uniform(-1.05, -0.8)
     beak = (245, 150, 30) if colour[2] > 60 or colour[0] < 200 else (110, 70, 40)
-    sketch.polygon([(-0.4, -0.4), (-0.98, -0.56), (-0.9, -0.3), (-1.0, -0.12), (-0.4, -0.28)], darker(colour, 0.3))
+    sketch.polygon(
+        [(-0.4, -0.4), (-0.98, -0.56), (-0.9, -0.3), (-1.0, -0.12), (-0.4, -0.28)], darker(colour, 0.3)
+    )
     sketch.polygon([(0.7, -0.58), (1.0, -0.5), (0.7, -0.42)], beak)
     sketch.ellipse(0, -0.34, 0.52, 0.25, colour)
     sketch.ellipse(0.56, -0.52, 0.24, 0.22, colour)
@@ -247,7 +256,13 @@ def mushroom(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
     arc = np.linspace(np.pi, 2 * np.pi, 16)
     sketch.polygon(np.stack([wide * np.cos(arc), low + 0.52 * np.sin(arc)], axis=1), colour)
     spot = PAPER if sum(colour) < 660 else (214, 60, 50)
-    for x, y, radius in ((-0.5, 0.12, 0.07), (-0.1, 0.36, 0.085), (0.38, 0.24, 0.075), (0.06, 0.12, 0.055), (0.74, 0.08, 0.05)):
+    for x, y, radius in (
+        (-0.5, 0.12, 0.07),
+        (-0.1, 0.36, 0.085),
+        (0.38, 0.24, 0.075),
+        (0.06, 0.12, 0.055),
+        (0.74, 0.08, 0.05),
+    ):
         sketch.ellipse(x * wide, low - y, radius, radius * 0.85, spot)
 
 
@@ -273,7 +288,12 @@ def cloud(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
     elif sum(colour) < 600:
         colour = lighter(colour, 0.35)
     for layer, shade in ((0.0, darker(colour, 0.14)), (-0.08, colour)):
-        for x, y, radius in ((-0.75, -0.3, 0.27), (-0.3, -0.52, 0.36), (0.25, -0.56, 0.4), (0.78, -0.32, 0.28)):
+        for x, y, radius in (
+            (-0.75, -0.3, 0.27),
+            (-0.3, -0.52, 0.36),
+            (0.25, -0.56, 0.4),
+            (0.78, -0.32, 0.28),
+        ):
             grow = rng.uniform(0.9, 1.08)
             sketch.ellipse(x, y + layer, radius * 1.25 * grow, radius * grow, shade)
         sketch.box(-0.8, -0.4 + layer, 0.8, -0.04 + layer, shade)
@@ -285,7 +305,9 @@ def ball(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
     sketch.ellipse(0, -0.5, 0.5, 0.5, colour)
     arc = np.linspace(-1, 1, 9)
     bend = rng.uniform(0.05, 0.3)
-    edge = np.stack([0.49 * np.cos(np.pi * arc / 2.6) * 0 + bend + 0.12 * (1 - arc**2), -0.5 + 0.47 * arc], axis=1)
+    edge = np.stack(
+        [0.49 * np.cos(np.pi * arc / 2.6) * 0 + bend + 0.12 * (1 - arc**2), -0.5 + 0.47 * arc], axis=1
+    )
     left = np.stack([-bend + 0.05 - 0.12 * (1 - arc[::-1] ** 2), -0.5 + 0.47 * arc[::-1]], axis=1)
     if rng.random() < 0.6:
         sketch.polygon(np.concatenate([edge * (0.45, 1), left * (0.45, 1)]), second)
@@ -316,7 +338,10 @@ def cup(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
     outer = np.stack([top * 0.8 + 0.3 * np.cos(ring), -0.46 + 0.27 * np.sin(ring)], axis=1)
     inner = np.stack([top * 0.8 + 0.18 * np.cos(ring[::-1]), -0.46 + 0.15 * np.sin(ring[::-1])], axis=1)
     sketch.polygon(np.concatenate([outer, inner]), darker(colour, 0.12))
-    sketch.polygon([(-top, -0.84), (top, -0.84), (foot, -0.04), (foot * 0.8, 0), (-foot * 0.8, 0), (-foot, -0.04)], colour)
+    sketch.polygon(
+        [(-top, -0.84), (top, -0.84), (foot, -0.04), (foot * 0.8, 0), (-foot * 0.8, 0), (-foot, -0.04)],
+        colour,
+    )
     sketch.ellipse(0, -0.84, top, 0.13, lighter(colour, 0.35))
     sketch.ellipse(0, -0.82, top * 0.84, 0.09, (92, 56, 34))
     band = PAPER if sum(colour) < 600 else (80, 130, 200)
@@ -332,7 +357,9 @@ def lamp(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
     sketch.polygon([(-0.16, 0), (-0.1, -0.06), (0.1, -0.06), (0.16, 0)], (66, 66, 76))
     sketch.ellipse(0, -0.7, wide * 0.5, 0.07, (255, 244, 170))
     sketch.polygon([(-wide, -0.7), (-wide * 0.5, -1.0), (wide * 0.5, -1.0), (wide, -0.7)], colour)
-    sketch.polygon([(-wide, -0.7), (-wide * 0.97, -0.735), (wide * 0.97, -0.735), (wide, -0.7)], lighter(colour, 0.5))
+    sketch.polygon(
+        [(-wide, -0.7), (-wide * 0.97, -0.735), (wide * 0.97, -0.735), (wide, -0.7)], lighter(colour, 0.5)
+    )
 
 
 @_thing(("sky",), 0.24, tilt=0.5)
@@ -342,7 +369,10 @@ def kite(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
     tail = [(0, -0.36), (0.08, -0.27), (-0.07, -0.17), (0.07, -0.08), (0, 0)]
     sketch.stroke(tail, 0.028, darker(colour, 0.2))
     for x, y in tail[1:4]:
-        sketch.polygon([(x - 0.09, y - 0.045), (x - 0.09, y + 0.045), (x + 0.09, y - 0.045), (x + 0.09, y + 0.045)], second)
+        sketch.polygon(
+            [(x - 0.09, y - 0.045), (x - 0.09, y + 0.045), (x + 0.09, y - 0.045), (x + 0.09, y + 0.045)],
+            second,
+        )
     top, low, middle = -1.0, -0.34, -0.76
     sketch.polygon([(0, top), (wide, middle), (0, low), (-wide, middle)], colour)
     sketch.polygon([(0, top), (wide, middle), (0, middle)], second)
