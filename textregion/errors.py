@@ -1,0 +1,10 @@
+"""The one kind of error that is the user's to mend."""
+
+from __future__ import annotations
+
+
+class UserError(ValueError):
+    """A mistake in what was asked for: one sentence that names the thing, what came, and the remedy.
+
+    The scripts print it and end with exit status 2; in the library it is an ordinary ``ValueError``.
+    """

@@ -1,0 +1,204 @@
+"""Stage 6: what is known of a picture once it is encoded: tokens, masks, scores, validated once; save and load."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .errors import UserError
+from .region_masks import RegionMasks
+from .views import ViewPlan
+
+FORMAT = "textregion-regions-1"
+
+
+@dataclass(frozen=True)
+class DensePatches:
+    """Dense embeddings of the patches of every view, for pixels that no region covers (CLIP ViT)."""
+
+    embeddings: Tensor
+    """(V, D, g, g), L2-normalised over D."""
+    plan: ViewPlan
+
+
+@dataclass(frozen=True)
+class RegionTokens:
+    """Text-aligned tokens of a picture's R regions; columns of one length, validated at construction."""
+
+    tokens: Tensor
+    """(R, D) float, L2-normalised."""
+    region_masks: RegionMasks
+    """The R regions' soft masks, low-resolution."""
+    size_hw: tuple[int, int]
+    """Height and width of the picture as it came."""
+    resized_hw: tuple[int, int]
+    """Height and width after the method's resize."""
+    encoder: str = ""
+    """Name of the encoder, so that words of another encoder are never compared with these tokens."""
+    dense: DensePatches | None = None
+    locality: Tensor | None = None
+    """(gh, gw) figure of section 7 for every patch; None where the filter was off."""
+
+    def __post_init__(self) -> None:
+        if self.tokens.ndim != 2 or len(self.tokens) != len(self.region_masks):
+            raise ValueError(
+                f"expected tokens (R, D) for {len(self.region_masks)} region masks, but got {tuple(self.tokens.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, keep: Tensor) -> RegionTokens:
+        """The regions that a boolean mask or an index tensor picks; masks, tokens and scores together."""
+        return RegionTokens(
+            self.tokens[keep],
+            self.region_masks[keep],
+            self.size_hw,
+            self.resized_hw,
+            self.encoder,
+            self.dense,
+            self.locality,
+        )
+
+    @property
+    def scores(self) -> Tensor:
+        """(R,) SAM 2's predicted IoU."""
+        return self.region_masks.scores
+
+    def masks(self, size_hw: tuple[int, int] | None = None, regions: Tensor | None = None) -> Tensor:
+        """(R, H, W) float16 soft masks in [0, 3], made on demand.
+
+        Args:
+            size_hw: their size; None: the picture's own.
+            regions: only these, as an index tensor or a boolean mask.
+        """
+        return self.region_masks.full(size_hw or self.size_hw, regions)
+
+    def boxes_xywh(self, size_hw: tuple[int, int] | None = None) -> Tensor:
+        """(R, 4) float x, y, width, height of each mask's non-zero pixels (zeros for an empty one).
+
+        Args:
+            size_hw: size of the picture that the pixels are counted in; None: the picture's own.
+        """
+        boxes = torch.zeros(len(self), 4)
+        for region in range(len(self)):
+            mask = self.masks(size_hw, torch.tensor([region]))[0] > 0
+            rows, cols = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
+            if len(rows):
+                top, left = int(rows[0]), int(cols[0])
+                boxes[region] = torch.tensor([left, top, int(cols[-1]) + 1 - left, int(rows[-1]) + 1 - top])
+        return boxes
+
+    def to(self, device: torch.device | str) -> RegionTokens:
+        """The same regions on another device."""
+        dense = self.dense and DensePatches(self.dense.embeddings.to(device), self.dense.plan)
+        locality = None if self.locality is None else self.locality.to(device)
+        return RegionTokens(
+            self.tokens.to(device),
+            self.region_masks.to(device),
+            self.size_hw,
+            self.resized_hw,
+            self.encoder,
+            dense,
+            locality,
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all that is known to one safetensors file (to a temporary name, then renamed)."""
+        tensors = {
+            "tokens": self.tokens,
+            "logits": self.region_masks.logits,
+            "region_of": self.region_masks.region_of,
+            "scores": self.region_masks.scores,
+            "stability": self.region_masks.stability,
+        }
+        facts = {
+            "size_hw": self.size_hw,
+            "resized_hw": self.resized_hw,
+            "output_hw": self.region_masks.output_hw,
+            "encoder": self.encoder,
+        }
+        if self.dense is not None:
+            tensors["dense"] = self.dense.embeddings
+            facts["plan"] = vars(self.dense.plan)
+        if self.locality is not None:
+            tensors["locality"] = self.locality
+        target = Path(path)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            save_file(
+                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+                temporary,
+                metadata={"format": FORMAT, "facts": json.dumps(facts)},
+            )
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> RegionTokens:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            UserError: a file that is missing, damaged or of another kind.
+        """
+        name = os.fspath(path)
+        try:
+            with safe_open(name, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != FORMAT:
+                    raise UserError(f"File {name!r} holds no region tokens of this version: encode the picture again.")
+                facts = json.loads(metadata["facts"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+            return _assemble(tensors, facts)
+        except UserError:
+            raise
+        except FileNotFoundError:
+            raise UserError(f"Region file {name!r} does not exist: encode the picture and save its regions.") from None
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+            raise UserError(f"Region file {name!r} is damaged ({error}): encode the picture again.") from None
+
+
+def _assemble(tensors: dict[str, Tensor], facts: dict[str, object]) -> RegionTokens:
+    masks = RegionMasks(
+        tensors["logits"], tensors["region_of"], tensors["scores"], tensors["stability"], _pair(facts["output_hw"])
+    )
+    dense = None
+    if "dense" in tensors:
+        dense = DensePatches(tensors["dense"], _plan(facts["plan"]))
+    return RegionTokens(
+        tensors["tokens"],
+        masks,
+        _pair(facts["size_hw"]),
+        _pair(facts["resized_hw"]),
+        str(facts["encoder"]),
+        dense,
+        tensors.get("locality"),
+    )
+
+
+def _pair(value: object) -> tuple[int, int]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise ValueError(f"expected a height and a width, but got {value!r}")
+    return int(value[0]), int(value[1])
+
+
+def _plan(value: object) -> ViewPlan:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a layout of views, but got {value!r}")
+    boxes = {key: tuple(tuple(map(int, box)) for box in value[key]) for key in ("global_boxes", "tile_boxes")}
+    return ViewPlan(
+        image_hw=_pair(value["image_hw"]),
+        global_boxes=boxes["global_boxes"],
+        tile_boxes=boxes["tile_boxes"],
+        rows=int(value["rows"]),
+        cols=int(value["cols"]),
+        view_patches=int(value["view_patches"]),
+    )

@@ -1,0 +1,265 @@
+"""The method from a picture to region tokens and a class map; the only place that knows the order of the stages."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import painting, pooling, views
+from .encoders.base import Encoder, PatchFeatures
+from .errors import UserError
+from .image import RGB, Picture, load_rgb, resize, resized_hw
+from .masks import MaskGenerator
+from .options import SegmenterOptions
+from .region_masks import RegionMasks
+from .regions import DensePatches, RegionTokens
+from .runtime import Precision, StageClock
+from .text import TextBank
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A class map of one picture."""
+
+    labels: Tensor
+    """(H, W) int64, index of the word (or class) at every pixel."""
+    confidence: Tensor
+    """(H, W) float32, the highest probability."""
+    scores: Tensor
+    """(R, K) score of every region and word."""
+
+
+class TextRegionSegmenter:
+    """Frozen image-text model + SAM 2 -> text-aligned region tokens -> segmentation.
+
+    Args:
+        encoder: the image-text model, see :func:`textregion.load_encoder`.
+        mask_generator: SAM 2's region masks.
+        options: settings of all stages; None: the mask generator's own.
+        text: word embeddings; None: a bank in memory.
+        precision: autocast of the image tower.
+        clock: adds up the time of every stage, if given.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        mask_generator: MaskGenerator,
+        options: SegmenterOptions | None = None,
+        *,
+        text: TextBank | None = None,
+        precision: Precision | None = None,
+        clock: StageClock | None = None,
+    ) -> None:
+        self.encoder = encoder
+        self.mask_generator = mask_generator
+        self.options = options or mask_generator.options
+        self.precision = precision or Precision()
+        self.text = text or TextBank(encoder, precision=self.precision)
+        self.clock = clock
+        _check_crop_size(encoder, self.options)
+
+    @classmethod
+    def from_pretrained(cls, **names: Any) -> TextRegionSegmenter:
+        """Everything by name; without any, the bundled miniatures. See :func:`textregion.weights.load_segmenter`."""
+        from .weights import load_segmenter
+
+        return load_segmenter(cls, **names)
+
+    @torch.no_grad()
+    def encode(self, picture: Picture, masks: RegionMasks | None = None) -> RegionTokens:
+        """A picture's region tokens, once for all words.
+
+        Args:
+            picture: path, PIL image or (H, W, 3) uint8 array.
+            masks: regions to use instead of SAM 2's.
+
+        Returns:
+            R regions. Where none is found: R = 0 with dense patches (CLIP ViT), or one region that is the whole picture.
+        """
+        image = load_rgb(picture)
+        resized = self._resize(image)
+        original_hw, small_hw = _size_hw(image), _size_hw(resized)
+        if masks is None:
+            with self._stage("masks"):
+                output_hw = original_hw if self.options.mask_size == "original" else small_hw
+                masks = self.mask_generator.generate(resized, output_hw, self.options)
+        plan = self._plan(small_hw)
+        with self._stage("pooling"):
+            masks, grid = self._on_grid(masks.to(self.encoder.device), plan)
+        with self._stage("image tower"):
+            features = self._patch_features(resized, plan, dense=self._wants_dense(masks))
+        with self._stage("pooling"):
+            tokens, masks, locality = self._pool(masks, grid, features.values, plan)
+        dense = None if features.dense is None else DensePatches(features.dense, self._plan(small_hw, 1))
+        return RegionTokens(tokens, masks, original_hw, small_hw, self.encoder.name, dense, locality)
+
+    def scores(self, regions: RegionTokens, words: Sequence[str]) -> Tensor:
+        """(R, K) score of every region and word (section 10).
+
+        Raises:
+            UserError: regions of another encoder.
+        """
+        if regions.encoder != self.encoder.name:
+            raise UserError(
+                f"These regions were made by {regions.encoder!r}, but the segmenter's encoder is {self.encoder.name!r}: "
+                "encode the picture again."
+            )
+        with self._stage("text"):
+            text = self.text.encode(words)
+        with torch.no_grad(), self._stage("scores"):
+            return self.encoder.scores(regions.tokens.to(text), text)
+
+    @torch.no_grad()
+    def segment(
+        self, picture: Picture | RegionTokens, words: Sequence[str], class_of: Sequence[int] | None = None
+    ) -> Segmentation:
+        """A class map for words.
+
+        Args:
+            picture: a picture, or the regions of one.
+            words: K words.
+            class_of: class of each word where several words stand for one class; None: one class a word.
+        """
+        regions = picture if isinstance(picture, RegionTokens) else self.encode(picture)
+        scores = self.scores(regions, words)
+        with self._stage("painting"):
+            labels, confidence = painting.paint(
+                regions.region_masks.to(scores.device),
+                scores,
+                self._painted_hw(regions),
+                scale=self.options.region_logit_scale,
+                class_of=class_of,
+                prob_thd=self.options.prob_thd,
+                **self.uncovered(regions, words),
+            )
+            if self.options.output_size == "original" and labels.shape != regions.size_hw:
+                labels = F.interpolate(labels[None, None].double(), regions.size_hw)[0, 0].long()
+                confidence = F.interpolate(confidence[None, None], regions.size_hw)[0, 0]
+        return Segmentation(labels, confidence, scores)
+
+    def uncovered(self, regions: RegionTokens, words: Sequence[str]) -> dict[str, Any]:
+        """What :func:`textregion.painting.paint` puts where no region is, as its keyword arguments."""
+        wants_dense = self.options.uncovered == "dense" or len(regions) == 0
+        if not wants_dense or regions.dense is None:
+            rule = "uniform" if self.options.uncovered == "dense" else self.options.uncovered
+            return {"uncovered": rule, "dense": None}
+        dense, text = regions.dense, self.text.encode(words)
+        maps = torch.einsum("vdyx,kd->vkyx", dense.embeddings.to(text), text)
+        return {"uncovered": "dense", "dense": painting.DenseScores(views.fuse(maps, dense.plan, 1.0))}
+
+    def _painted_hw(self, regions: RegionTokens) -> tuple[int, int]:
+        return regions.size_hw if self.options.mask_size == "original" else regions.resized_hw
+
+    def _wants_dense(self, masks: RegionMasks) -> bool:
+        return self.encoder.has_dense and (self.options.uncovered == "dense" or len(masks) == 0)
+
+    def _crop_size(self) -> int:
+        return self.options.crop_size or self.encoder.crop_size
+
+    def _resize(self, image: RGB) -> RGB:
+        if self.options.resize_method == "resize":
+            return resize(image, (self._crop_size(), self._crop_size()))
+        height, width = image.shape[:2]
+        return resize(image, resized_hw((height, width), self.options.scale))
+
+    def _plan(self, small_hw: tuple[int, int], upsample_times: int | None = None) -> views.ViewPlan:
+        crop = self._crop_size()
+        return views.plan_views(
+            small_hw,
+            crop,
+            crop // self.encoder.patch_size * (upsample_times or self.options.upsample_times),
+            tiles=self.options.resize_method == "multi_resolution",
+            global_views=self.options.global_views,
+        )
+
+    def _on_grid(self, masks: RegionMasks, plan: views.ViewPlan) -> tuple[RegionMasks, Tensor]:
+        """Masks on the patch grid without empty ones (section 6); the whole picture where there is nothing else."""
+        grid = pooling.to_grid(masks, plan.grid_hw)
+        if self.options.mask_type == "hard":
+            grid = (grid > 0).to(grid.dtype)
+        masks, grid = _drop_empty(masks, grid)
+        if len(masks) > 0:
+            return masks, grid
+        if self.encoder.has_dense:
+            logger.warning("No region was found: dense CLIP scores take their place.")
+            return masks, grid
+        logger.warning("No region was found: the whole picture is taken as one.")
+        whole = RegionMasks.from_masks(torch.ones(1, 1, 1, device=grid.device), masks.output_hw)
+        return whole, torch.ones(1, grid.shape[1], device=grid.device)
+
+    def _patch_features(self, resized: RGB, plan: views.ViewPlan, dense: bool) -> PatchFeatures:
+        """Patch features of all views of a resized picture, in float32."""
+        image = torch.from_numpy(resized).to(self.encoder.device).permute(2, 0, 1).float() / 255
+        recipe = self.encoder.preprocess
+        batch = views.split(image, plan, self._crop_size(), recipe.interpolation)
+        mean, std = (batch.new_tensor(v)[:, None, None] for v in (recipe.mean, recipe.std))
+        with self.precision.autocast(self.encoder.device):
+            parts = [
+                self.encoder.patch_features(part, feature=self.options.pool_feature, dense=dense)
+                for part in ((batch - mean) / std).split(self.options.view_batch or len(batch))
+            ]
+        values = torch.cat([part.values.float() for part in parts])
+        embeddings = [part.dense.float() for part in parts if part.dense is not None]
+        return PatchFeatures(values, torch.cat(embeddings) if embeddings else None)
+
+    def _pool(
+        self, masks: RegionMasks, grid: Tensor, values: Tensor, plan: views.ViewPlan
+    ) -> tuple[Tensor, RegionMasks, Tensor | None]:
+        """Tokens, masks and locality of the regions that survive the global-patch filter (sections 4, 7, 8)."""
+        options = self.options
+        if options.upsample_times > 1:
+            factor = float(options.upsample_times)
+            values = F.interpolate(values, scale_factor=factor, mode="bilinear", align_corners=False)
+        fused = views.fuse(values, plan, self.encoder.global_weight).flatten(1).T
+        locality = None
+        if options.remove_global_patch:
+            locality = pooling.patch_locality(fused, grid)
+            local = pooling.drop_global_patches(grid, locality, options.global_patch_threshold)
+            if bool((local.sum(1) > 0).any()):
+                masks, grid = _drop_empty(masks, local)
+            locality = locality.reshape(plan.grid_hw)
+            tiled = options.resize_method == "multi_resolution"
+            if options.normalize_values and tiled and self.encoder.pooling == "sum":
+                fused = F.normalize(fused, dim=-1)
+        pooled = pooling.pool(fused, grid, self.encoder.pooling)
+        tokens = self.encoder.project(pooled, feature=options.pool_feature, mlp=options.pool_mlp)
+        return tokens.float(), masks, locality
+
+    def _stage(self, name: str) -> AbstractContextManager[None]:
+        if self.clock is None:
+            return contextlib.nullcontext()
+        return self.clock.stage(name, self.encoder.device)
+
+
+def _size_hw(image: RGB) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
+
+
+def _drop_empty(masks: RegionMasks, grid: Tensor) -> tuple[RegionMasks, Tensor]:
+    """Regions whose grid mask is empty leave, masks and grid together."""
+    keep = grid.sum(1) > 0
+    return masks[keep], grid[keep]
+
+
+def _check_crop_size(encoder: Encoder, options: SegmenterOptions) -> None:
+    crop = options.crop_size
+    if crop is None:
+        return
+    if encoder.fixed_crop_size and crop != encoder.crop_size:
+        raise UserError(
+            f"Encoder {encoder.name!r} takes {encoder.crop_size} x {encoder.crop_size} pixels only, but crop_size is "
+            f"{crop}: leave crop_size out."
+        )
+    if crop % encoder.patch_size:
+        raise UserError(f"crop_size {crop} is not a multiple of the encoder's patch size {encoder.patch_size}.")

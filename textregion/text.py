@@ -1,0 +1,156 @@
+"""Stage 5: words through the prompt ensemble, once each, and class files (method.md section 9)."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .encoders.base import Encoder
+from .errors import UserError
+from .runtime import Precision
+
+logger = logging.getLogger(__name__)
+
+TEXTS_PER_BATCH = 320
+"""Four words of 80 templates each: large enough to keep a CPU or GPU busy, small in memory."""
+
+
+class TextBank:
+    """Word embeddings of one encoder: each word is put into the 80 ImageNet templates once and remembered.
+
+    Args:
+        encoder: whose text tower is asked.
+        cache_dir: folder to keep embeddings in between runs, keyed by encoder name and word; None: memory only.
+        precision: autocast of the text tower.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        cache_dir: str | os.PathLike[str] | None = None,
+        precision: Precision | None = None,
+    ) -> None:
+        self._encoder = encoder
+        self._precision = precision or Precision()
+        self._cache_dir = Path(cache_dir) if cache_dir is not None else None
+        self._known: dict[str, Tensor] = {}
+
+    def encode(self, words: Sequence[str]) -> Tensor:
+        """K words -> (K, D) L2-normalised embeddings on the encoder's device.
+
+        Raises:
+            UserError: no words, or a blank one.
+        """
+        if isinstance(words, str) or len(words) == 0:
+            raise UserError(f"Expected a list of at least one word, but got {words!r}.")
+        for word in words:
+            if not isinstance(word, str) or not word.strip():
+                raise UserError(f"Every word must be text that is not blank, but got {word!r}.")
+        missing = [word for word in dict.fromkeys(words) if word not in self._known]
+        missing = [word for word in missing if not self._load(word)]
+        words_at_a_time = max(1, TEXTS_PER_BATCH // len(OPENAI_IMAGENET_TEMPLATES))
+        for start in range(0, len(missing), words_at_a_time):
+            batch = missing[start : start + words_at_a_time]
+            for word, embedding in zip(batch, self._ensemble(batch)):
+                self._known[word] = embedding
+                self._store(word, embedding)
+        return torch.stack([self._known[word] for word in words])
+
+    @torch.no_grad()
+    def _ensemble(self, words: Sequence[str]) -> Tensor:
+        """(K, D): mean over templates of normalised features, normalised."""
+        texts = [template(word) for word in words for template in OPENAI_IMAGENET_TEMPLATES]
+        tokens = self._encoder.tokenize(texts)
+        self._warn_truncated(words, tokens)
+        with self._precision.autocast(self._encoder.device):
+            features = self._encoder.encode_text(tokens)
+        per_word = features.float().unflatten(0, (len(words), -1)).mean(1)
+        return F.normalize(per_word, dim=-1)
+
+    def _warn_truncated(self, words: Sequence[str], tokens: Tensor) -> None:
+        padding = self._encoder.tokenize([""])[0, -1]
+        full = (tokens[:, -1] != padding).unflatten(0, (len(words), -1)).any(1)
+        for word, is_full in zip(words, full.tolist()):
+            if is_full:
+                logger.warning("The text %r is longer than the model's context and is cut off.", _shorten(word))
+
+    def _path(self, word: str) -> Path | None:
+        if self._cache_dir is None:
+            return None
+        key = "\0".join([self._encoder.name, self._precision.dtype, word])
+        return self._cache_dir / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
+
+    def _load(self, word: str) -> bool:
+        path = self._path(word)
+        if path is None or not path.is_file():
+            return False
+        try:
+            embedding = load_file(path)["embedding"]
+        except (SafetensorError, KeyError, OSError):
+            logger.warning("The cached embedding %s is damaged and is made again.", path)
+            return False
+        if embedding.shape != (self._encoder.embed_dim,):
+            return False
+        self._known[word] = embedding.to(self._encoder.device)
+        return True
+
+    def _store(self, word: str, embedding: Tensor) -> None:
+        path = self._path(word)
+        if path is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        save_file({"embedding": embedding.cpu().contiguous()}, temporary)
+        os.replace(temporary, path)
+
+
+@dataclass(frozen=True)
+class ClassWords:
+    """Query words and the class of each: several words may stand for one class."""
+
+    words: tuple[str, ...]
+    class_of: tuple[int, ...]
+    """Class index of each word, not decreasing, without gaps."""
+
+    @property
+    def num_classes(self) -> int:
+        return self.class_of[-1] + 1
+
+    @classmethod
+    def from_lines(cls, lines: Sequence[str], source: str = "the class list") -> ClassWords:
+        """One class a line, synonyms separated by ``"; "``; nothing else is stripped."""
+        pairs = [(word, index) for index, line in enumerate(lines) for word in line.split("; ")]
+        for word, index in pairs:
+            if not word.strip():
+                raise UserError(f"Line {index + 1} of {source} holds an empty word: remove it or write a class name.")
+        if not pairs:
+            raise UserError(f"There are no words in {source}: write one class a line.")
+        return cls(tuple(word for word, _ in pairs), tuple(index for _, index in pairs))
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> ClassWords:
+        """Read a class file (UTF-8); only the newline itself is stripped from a line."""
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                text = file.read()
+        except OSError as error:
+            raise UserError(f"Class file {os.fspath(path)!r} cannot be read: {error.strerror}.") from None
+        except UnicodeDecodeError:
+            raise UserError(f"Class file {os.fspath(path)!r} is not UTF-8 text: save it as UTF-8.") from None
+        lines = text.split("\n")
+        return cls.from_lines(lines[:-1] if lines[-1] == "" else lines, source=os.fspath(path))
+
+
+def _shorten(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."

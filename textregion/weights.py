@@ -1,0 +1,247 @@
+"""Where a checkpoint comes from: a file, a hub id, or the bundled miniatures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import pickle
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import open_clip
+import sam2
+import torch
+import yaml
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from .encoders.base import Encoder, Preprocess
+from .encoders.loading import DEFAULT_ARCHITECTURE, load_encoder
+from .errors import UserError
+from .masks import MaskGenerator
+from .options import PRESETS, SegmenterOptions, Task
+from .runtime import DtypeName, Precision, StageClock, resolve_device
+from .segmenter import TextRegionSegmenter
+from .text import TextBank
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_SAM2 = "facebook/sam2.1-hiera-large"
+DEFAULT_CLIP = "openai"
+_SAM2_SIZES = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
+_SAM2_NAME = re.compile(r"sam2(?P<minor>\.1)?[-_]hiera[-_](?P<size>tiny|small|base[-_]plus|large)")
+
+Segmenter = TypeVar("Segmenter", bound=TextRegionSegmenter)
+
+
+def load_segmenter(
+    cls: type[Segmenter],
+    *,
+    clip_architecture: str | None = None,
+    clip_pretrained: str | None = None,
+    clip_download_root: str | os.PathLike[str] | None = None,
+    sam2_checkpoint: str | os.PathLike[str] | None = None,
+    model_cfg: str | os.PathLike[str] | None = None,
+    device: str | torch.device | None = None,
+    dtype: DtypeName = "fp32",
+    task: Task = "demo",
+    options: SegmenterOptions | Mapping[str, Any] | None = None,
+    text_cache: str | os.PathLike[str] | None = None,
+    clock: StageClock | None = None,
+) -> Segmenter:
+    """A segmenter by names; without any, the bundled miniatures with the settings that suit them.
+
+    Args:
+        clip_architecture, clip_pretrained: see :func:`textregion.load_encoder`. Naming any real model switches both:
+            the other then is openai's ViT-L/14@336px or facebook/sam2.1-hiera-large.
+        clip_download_root: folder that downloads are kept in.
+        sam2_checkpoint: a file or a hub id.
+        model_cfg: SAM 2's config, a name inside the sam2 package or a YAML file; None: by the checkpoint's name.
+        device: cpu, cuda, mps; None: the best there is.
+        dtype: fp32 or bf16 (autocast of the frozen models).
+        task: whose preset the options start from.
+        options: complete options, or single ones over the preset.
+        text_cache: folder that word embeddings are kept in.
+        clock: adds up the time of every stage.
+
+    Raises:
+        UserError: a name, checkpoint, config, device or option that is wrong.
+    """
+    where, _ = resolve_device(device)
+    precision = Precision(dtype)
+    suited: dict[str, Any] = {}
+    if uses_miniatures(clip_architecture, clip_pretrained, sam2_checkpoint):
+        encoder, suited = load_miniature_clip(where)
+        model = load_sam2(_bundled("sam2_miniature.safetensors"), _bundled("sam2_miniature.yaml"), where)
+    else:
+        pretrained = clip_pretrained or (DEFAULT_CLIP if clip_architecture is None else None)
+        architecture = clip_architecture or DEFAULT_ARCHITECTURE.get(pretrained or "")
+        if architecture is None:
+            raise UserError(f"Say which architecture the weights {pretrained!r} belong to: add --clip_architecture.")
+        model = load_sam2(sam2_checkpoint or DEFAULT_SAM2, model_cfg, where)
+        encoder = load_encoder(architecture, pretrained, device=where, cache_dir=clip_download_root)
+    if not isinstance(options, SegmenterOptions):
+        options = SegmenterOptions.from_mapping({**PRESETS[task], **suited, **(options or {})})
+    generator = MaskGenerator(model, options, precision)
+    text = TextBank(encoder, text_cache, precision)
+    return cls(encoder, generator, options, text=text, precision=precision, clock=clock)
+
+
+def uses_miniatures(*names: object) -> bool:
+    """True where no real model was named."""
+    return all(name is None for name in names)
+
+
+def load_miniature_clip(device: torch.device | str = "cpu") -> tuple[Encoder, dict[str, Any]]:
+    """The bundled CLIP and the options that suit the miniatures."""
+    with open(_bundled("clip_miniature.json"), encoding="utf-8") as file:
+        config = json.load(file)
+    model = open_clip.CLIP(**config["model_cfg"])
+    model.load_state_dict(_read_tensors(_bundled("clip_miniature.safetensors")))
+    recipe = config["preprocess_cfg"]
+    encoder = load_encoder(
+        model,
+        tokenizer=open_clip.SimpleTokenizer(context_length=config["model_cfg"]["text_cfg"]["context_length"]),
+        preprocess=Preprocess(tuple(recipe["mean"]), tuple(recipe["std"]), recipe["interpolation"]),
+        crop_size=recipe["size"],
+        device=device,
+        label="miniature",
+    )
+    return encoder, config["segmenter_options"]
+
+
+def load_sam2(
+    checkpoint: str | os.PathLike[str],
+    model_cfg: str | os.PathLike[str] | None = None,
+    device: torch.device | str | None = None,
+) -> nn.Module:
+    """A frozen SAM 2 or 2.1 model, built without postprocessing.
+
+    Args:
+        checkpoint: a ``.pt`` or ``.safetensors`` file, or a hub id such as ``facebook/sam2.1-hiera-large``.
+        model_cfg: a YAML file or a name inside the sam2 package; None: by the checkpoint's name.
+        device: where to run; None: the best there is.
+
+    Raises:
+        UserError: a checkpoint that cannot be had or does not fit, or a config that is wrong.
+    """
+    where, _ = resolve_device(device)
+    name = os.fspath(checkpoint)
+    config = _sam2_config(name, model_cfg)
+    path = Path(name) if os.path.exists(name) else _download_sam2(name)
+    model = _build_sam2(config)
+    state = _read_tensors(path)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"SAM 2 checkpoint {name!r} does not fit the config {config} ({reason}): name its own with --model_cfg."
+        ) from None
+    return model.to(where).eval().requires_grad_(False)
+
+
+def _sam2_config(checkpoint: str, model_cfg: str | os.PathLike[str] | None) -> Path:
+    package = Path(sam2.__file__).parent
+    if model_cfg is not None:
+        for path in (Path(model_cfg), package / model_cfg, package / "configs" / model_cfg):
+            if path.is_file():
+                return path
+        raise UserError(f"SAM 2 config {os.fspath(model_cfg)!r} is neither a file nor a name inside the sam2 package.")
+    match = _SAM2_NAME.search(Path(checkpoint).name)
+    if match is None:
+        raise UserError(
+            f"The name of SAM 2 checkpoint {checkpoint!r} does not tell its size: name its config with --model_cfg, "
+            "for instance configs/sam2.1/sam2.1_hiera_l.yaml."
+        )
+    version = "sam2" + (match["minor"] or "")
+    return package / "configs" / version / f"{version}_hiera_{_SAM2_SIZES[match['size'].replace('-', '_')]}.yaml"
+
+
+def _download_sam2(name: str) -> Path:
+    from huggingface_hub import hf_hub_download
+    from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES
+
+    if name not in HF_MODEL_ID_TO_FILENAMES:
+        known = ", ".join(HF_MODEL_ID_TO_FILENAMES)
+        raise UserError(f"SAM 2 checkpoint {name!r} is neither a file nor a known hub id: use a file, or one of {known}.")
+    try:
+        return Path(hf_hub_download(repo_id=name, filename=HF_MODEL_ID_TO_FILENAMES[name][1]))
+    except Exception as error:  # the hub's client raises errors of many libraries; all mean the same to a user
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"SAM 2 checkpoint {name!r} could not be downloaded ({reason}): give a local file.") from None
+
+
+def _build_sam2(config: Path) -> nn.Module:
+    try:
+        with open(config, encoding="utf-8") as file:
+            settings = yaml.safe_load(file)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"SAM 2 config {os.fspath(config)!r} cannot be read ({' '.join(str(error).split())}).") from None
+    if not isinstance(settings, dict) or not isinstance(settings.get("model"), dict):
+        raise UserError(f"SAM 2 config {os.fspath(config)!r} has no 'model' section: give one of the sam2 package's form.")
+    for target in _targets(settings["model"]):
+        # A config may name classes of the sam2 package and nothing else: it must not run other code.
+        if not target.startswith("sam2.modeling."):
+            raise UserError(f"SAM 2 config {os.fspath(config)!r} names {target!r}: only classes of sam2.modeling may stand there.")
+    try:
+        model: nn.Module = instantiate(settings["model"], _recursive_=True)
+    except (HydraException, TypeError, ValueError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"SAM 2 config {os.fspath(config)!r} does not describe a model ({reason}).") from None
+    return model
+
+
+def _targets(node: object) -> list[str]:
+    if isinstance(node, dict):
+        own = [str(node["_target_"])] if "_target_" in node else []
+        return own + [target for value in node.values() for target in _targets(value)]
+    if isinstance(node, list):
+        return [target for value in node for target in _targets(value)]
+    return []
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a ``.safetensors`` or ``.pt`` file, in float32; never runs code from it."""
+    _verify_checksum(path)
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = state.get("model", state) if isinstance(state, dict) else state
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"Checkpoint {os.fspath(path)!r} is damaged or no checkpoint ({reason}): download it again.") from None
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UserError(f"Checkpoint {os.fspath(path)!r} holds no model weights: give a state dict.")
+    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+
+
+def _verify_checksum(path: Path) -> None:
+    """Check a file against ``<file>.sha256`` where that lies beside it."""
+    beside = path.with_name(path.name + ".sha256")
+    if not beside.is_file():
+        return
+    expected = beside.read_text(encoding="utf-8").split()[0].lower()
+    with open(path, "rb") as file:
+        digest = hashlib.sha256()
+        for block in iter(lambda: file.read(2**20), b""):
+            digest.update(block)
+    if digest.hexdigest() != expected:
+        raise UserError(f"Checkpoint {os.fspath(path)!r} does not match {beside.name}: download it again.")
+
+
+def _bundled(name: str) -> Path:
+    path = Path(str(resources.files("textregion") / "bundled" / name))
+    if not path.is_file():
+        raise UserError(f"The bundled file {name!r} is missing: install TextRegion again, or name real models.")
+    return path
