@@ -175,28 +175,23 @@ def _colour_in(canvas: Canvas, object_id: int, kind: str, rng: np.random.Generat
 def _mark_road(canvas: Canvas, object_id: int, rng: np.random.Generator) -> None:
     """Dashes along the middle of a road: colour alone, the ids stay."""
     mask = cv2.inRange(canvas.ids, object_id, object_id)
-    rows = np.flatnonzero(mask.any(axis=1))
-    if rows.size < 8 * SUPERSAMPLING:
+    x, top, width, height = cv2.boundingRect(mask)
+    if height < 8 * SUPERSAMPLING:
         return
-    x, _, width, height = cv2.boundingRect(mask[rows[0] : rows[-1] + 1])
-    tall = height > 0.8 * width
     dashes, paint = int(rng.integers(4, 8)), (236, 226, 190) if rng.random() < 0.7 else (240, 200, 70)
+    left, right = mask.argmax(axis=1), mask.shape[1] - 1 - mask[:, ::-1].argmax(axis=1)
     lines = np.zeros_like(mask)
-    for step in range(dashes):
-        start, end = (step + 0.2) / dashes, (step + 0.7) / dashes
-        if tall:
-            for way_y in np.arange(int(rows[0] + start * height), int(rows[0] + end * height)):
-                columns = np.flatnonzero(mask[min(way_y, len(mask) - 1)])
-                if columns.size:
-                    middle, half = (columns[0] + columns[-1]) // 2, max((columns[-1] - columns[0]) // 40, 1)
-                    lines[way_y, middle - half : middle + half] = 255
+    for start, end in ((np.array((0.2, 0.7)) + step) / dashes for step in range(dashes)):
+        if height > 0.8 * width:
+            y = np.arange(int(top + start * height), int(top + end * height))
+            middle, half = (left[y] + right[y]) / 2, np.maximum((right[y] - left[y]) / 40, 1)
+            sides = np.stack([middle - half, y], axis=1), np.stack([middle + half, y], axis=1)[::-1]
+            cv2.fillPoly(lines, [np.concatenate(sides).astype(np.int32)], 255)
         else:
-            columns = np.arange(int(x + start * width), int(x + end * width))
-            line_y = int(rows[0] + height * 0.55)
-            half = max(height // 40, 1)
-            lines[line_y - half : line_y + half, columns] = 255
-    cv2.bitwise_and(lines, mask, lines)
-    canvas.colours[lines > 0] = paint
+            line, half = top + 0.55 * height, max(height // 40, 1)
+            first, last = (int(x + start * width), int(line - half)), (int(x + end * width), int(line + half))
+            cv2.rectangle(lines, first, last, 255, cv2.FILLED)
+    canvas.colours[(lines > 0) & (mask > 0)] = paint
 
 
 def _light_stars(canvas: Canvas, rng: np.random.Generator) -> None:
