@@ -108,7 +108,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "demo": {},
     "semantic": {"mask_size": "original", "pool_mlp": False, "uncovered": "dense"},
     "referring": {"scale": (2016, 2016)},
-    "reasoning": {"min_size": 0, "uncovered": "first"},
+    "reasoning": {"min_size": 0, "uncovered": "first", "pool_mlp": False},
 }
 
 _CHOICES: dict[str, tuple[str, ...]] = {

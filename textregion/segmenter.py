@@ -101,7 +101,7 @@ class TextRegionSegmenter:
             features = self._patch_features(resized, plan, dense=self._wants_dense(masks))
         with self._stage("pooling"):
             tokens, masks, locality = self._pool(masks, grid, features.values, plan)
-        dense = None if features.dense is None else DensePatches(features.dense, self._plan(small_hw, 1))
+        dense = None if features.dense is None else DensePatches(features.dense, plan)
         return RegionTokens(tokens, masks, original_hw, small_hw, self.encoder.name, dense, locality)
 
     def scores(self, regions: RegionTokens, words: Sequence[str]) -> Tensor:
@@ -173,12 +173,12 @@ class TextRegionSegmenter:
         height, width = image.shape[:2]
         return resize(image, resized_hw((height, width), self.options.scale))
 
-    def _plan(self, small_hw: tuple[int, int], upsample_times: int | None = None) -> views.ViewPlan:
+    def _plan(self, small_hw: tuple[int, int]) -> views.ViewPlan:
         crop = self._crop_size()
         return views.plan_views(
             small_hw,
             crop,
-            crop // self.encoder.patch_size * (upsample_times or self.options.upsample_times),
+            crop // self.encoder.patch_size * self.options.upsample_times,
             tiles=self.options.resize_method == "multi_resolution",
             global_views=self.options.global_views,
         )
@@ -198,16 +198,21 @@ class TextRegionSegmenter:
         whole = RegionMasks.from_masks(torch.ones(1, 1, 1, device=grid.device), masks.output_hw)
         return whole, torch.ones(1, grid.shape[1], device=grid.device)
 
-    def _patch_features(self, resized: RGB, plan: views.ViewPlan, dense: bool) -> PatchFeatures:
-        """Patch features of all views of a resized picture, in float32."""
+    def _views(self, resized: RGB, plan: views.ViewPlan) -> Tensor:
+        """(V, 3, S, S) normalised views on the encoder's device."""
         image = torch.from_numpy(resized).to(self.encoder.device).permute(2, 0, 1).float() / 255
         recipe = self.encoder.preprocess
         batch = views.split(image, plan, self._crop_size(), recipe.interpolation)
         mean, std = (batch.new_tensor(v)[:, None, None] for v in (recipe.mean, recipe.std))
+        return (batch - mean) / std
+
+    def _patch_features(self, resized: RGB, plan: views.ViewPlan, dense: bool) -> PatchFeatures:
+        """Patch features of all views of a resized picture, in float32."""
+        batch = self._views(resized, plan)
         with self.precision.autocast(self.encoder.device):
             parts = [
                 self.encoder.patch_features(part, feature=self.options.pool_feature, dense=dense)
-                for part in ((batch - mean) / std).split(self.options.view_batch or len(batch))
+                for part in batch.split(self.options.view_batch or len(batch))
             ]
         values = torch.cat([part.values.float() for part in parts])
         embeddings = [part.dense.float() for part in parts if part.dense is not None]
@@ -219,8 +224,8 @@ class TextRegionSegmenter:
         """Tokens, masks and locality of the regions that survive the global-patch filter (sections 4, 7, 8)."""
         options = self.options
         if options.upsample_times > 1:
-            factor = float(options.upsample_times)
-            values = F.interpolate(values, scale_factor=factor, mode="bilinear", align_corners=False)
+            side = (plan.view_patches, plan.view_patches)
+            values = F.interpolate(values, side, mode="bilinear", align_corners=False)
         fused = views.fuse(values, plan, self.encoder.global_weight).flatten(1).T
         locality = None
         if options.remove_global_patch:

@@ -88,7 +88,8 @@ def fuse(values: Tensor, plan: ViewPlan, global_weight: float) -> Tensor:
     """Add the upsampled global view and the tiles on the fused grid (section 4).
 
     Args:
-        values: (V, C, g, g) of all views, in the plan's order.
+        values: (V, C, g, g) of all views, in the plan's order. Tiles of fewer patches than the plan's keep their
+            scale and lie in the top left corner: so does the published dense fallback under ``upsample_times``.
         global_weight: a, the weight of the global view.
 
     Returns:
@@ -104,11 +105,13 @@ def fuse(values: Tensor, plan: ViewPlan, global_weight: float) -> Tensor:
         for view, width in zip(values[:count], widths)
     ]
     fused = torch.cat(parts, dim=-1)
-    return fused * global_weight + _mosaic(values[count:], plan)
+    tiles = _mosaic(values[count:], plan)
+    tiles = F.pad(tiles, (0, grid_w - tiles.shape[2], 0, grid_h - tiles.shape[1]))
+    return fused * global_weight + tiles
 
 
 def _mosaic(tiles: Tensor, plan: ViewPlan) -> Tensor:
-    """(T, C, g, g) tiles, row by row, side by side as (C, gh, gw)."""
-    channels, side = tiles.shape[1], plan.view_patches
+    """(T, C, g, g) tiles, row by row, side by side as (C, rows * g, cols * g)."""
+    channels, side = tiles.shape[1], tiles.shape[-1]
     grid = tiles.reshape(plan.rows, plan.cols, channels, side, side).permute(2, 0, 3, 1, 4)
     return grid.reshape(channels, plan.rows * side, plan.cols * side)

@@ -103,7 +103,7 @@ class ClipVitEncoder:
 def position_embedding(embedding: Tensor, grid: int) -> Tensor:
     """Position embedding (1 + n, C) brought to a grid of ``grid`` x ``grid`` patches: (1 + grid * grid, C).
 
-    Bicubic, not antialiased; the published code passes the scale factor (grid + 0.1) / sqrt(n + 1), which moves the
+    Bicubic, not antialiased; the published code passes the scale factor (grid + 0.1) / sqrt(n), which moves the
     sampling positions a little, and so do we (section 2).
     """
     count = embedding.shape[0] - 1
@@ -111,7 +111,7 @@ def position_embedding(embedding: Tensor, grid: int) -> Tensor:
     if side == grid:
         return embedding
     old = embedding[1:].float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    factor = (grid + 0.1) / (count + 1) ** 0.5
+    factor = (grid + 0.1) / side
     new = F.interpolate(old, scale_factor=(factor, factor), mode="bicubic", align_corners=False)
     if new.shape[-1] != grid:
         raise ValueError(f"position embedding of {side} x {side} patches cannot be brought to {grid} x {grid}")
