@@ -140,7 +140,7 @@ class Canvas:
         cv2.fillPoly(self.ids, [self._fixed(points)], object_id, shift=_FIXED_POINT_BITS)
 
     def paint(self, sketch: Sketch, first_id: int) -> tuple[slice, slice]:
-        """Paint a sketch given in picture pixels, its parts as first_id + 1, ...; the rows and columns touched."""
+        """Paint a sketch (in picture pixels), parts as first_id + 1, ...; gives rows and columns touched."""
         for points, colour, part in sketch.polygons:
             fixed = self._fixed(points)
             cv2.fillPoly(self.colours, [fixed], colour, shift=_FIXED_POINT_BITS)
