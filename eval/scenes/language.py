@@ -190,19 +190,15 @@ _RIDDLES: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("door",), "the way into a house", "what would you knock on when you visit somebody?"),
     (("water",), "a place to swim", "which part of the landscape would make your feet wet?"),
     (("road",), "a place for driving", "which part of the landscape was built for cars?"),
-    (
-        ("snow",),
-        "what melts in spring",
-        (("snow",), "what melts in spring", "which part of the landscape is cold and good for snowballs?"),
-        (("grass",), "what cows eat", "which part of the landscape would have to be mown in summer?"),
-        (("sand",), "what castles are made of", "which part of the landscape feels hot and dry on a beach?"),
-    ),
+    (("snow",), "what melts in spring", "which part of the landscape is cold and good for snowballs?"),
+    (("grass",), "what cows eat", "which part of the landscape would have to be mown in summer?"),
+    (("sand",), "what castles are made of", "which part of the landscape feels hot and dry on a beach?"),
     (("sky",), "where the stars are", "which part of the picture is above everything on the ground?"),
 )
 
 
 def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
-    """Every question that the scene can answer, each as a short phrase or as a long sentence, in random order."""
+    """Every question that the scene can answer, each as a phrase or as a sentence, in random order."""
     asked = []
     for kinds, phrase, sentence in _RIDDLES:
         targets = tuple(index for index, item in enumerate(scene.objects) if item.kind in kinds)
