@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .options import Uncovered
+from .options import MaskType, Uncovered
 from .region_masks import RegionMasks
 from .resample import Axis, bilinear_axis, sample
 
@@ -33,6 +33,7 @@ def paint(
     uncovered: Uncovered = "uniform",
     dense: DenseScores | None = None,
     class_of: Sequence[int] | None = None,
+    mask_type: MaskType = "soft",
     prob_thd: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Class map and confidence.
@@ -45,6 +46,7 @@ def paint(
         uncovered: what stands at pixels that no region covers.
         dense: needed for ``uncovered='dense'``.
         class_of: class of each word; a class's probability is the maximum over its words. None: one word a class.
+        mask_type: ``soft`` clamps the masks to [0, 1]; ``hard`` takes every pixel above 0 as 1.
         prob_thd: a pixel whose highest class probability is below this becomes class 0.
 
     Returns:
@@ -53,7 +55,7 @@ def paint(
     labels = torch.empty(size_hw, dtype=torch.int64, device=scores.device)
     confidence = torch.empty(size_hw, dtype=torch.float32, device=scores.device)
     for rows, probabilities in class_probabilities(
-        masks, scores, size_hw, scale=scale, uncovered=uncovered, dense=dense, class_of=class_of
+        masks, scores, size_hw, scale=scale, uncovered=uncovered, dense=dense, class_of=class_of, mask_type=mask_type
     ):
         confidence[rows], labels[rows] = probabilities.max(0)
     if prob_thd > 0:
@@ -70,6 +72,7 @@ def class_probabilities(
     uncovered: Uncovered = "uniform",
     dense: DenseScores | None = None,
     class_of: Sequence[int] | None = None,
+    mask_type: MaskType = "soft",
 ) -> Iterator[tuple[slice, Tensor]]:
     """Probabilities of the classes, a band of rows at a time: (rows, (classes, rows, W) float32).
 
@@ -83,7 +86,7 @@ def class_probabilities(
     band = max(1, BAND_BYTES // (4 * width * (3 * words + 3 * members + 1)))
     for start in range(0, height, band):
         rows = slice(start, min(start + band, height))
-        logits, covered = _band_logits(masks, scores, all_rows[rows], cols)
+        logits, covered = _band_logits(masks, scores, all_rows[rows], cols, mask_type)
         if uncovered == "first":
             logits[0].masked_fill_(~covered, 1.0)
         elif dense is not None and dense_axes is not None and not bool(covered.all()):
@@ -93,10 +96,13 @@ def class_probabilities(
         yield rows, _merge(probabilities, class_of)
 
 
-def _band_logits(masks: RegionMasks, scores: Tensor, rows: Axis, cols: Axis) -> tuple[Tensor, Tensor]:
-    """(K, rows, W) sum over regions of score * clamped mask, and (rows, W) whether any region is there."""
-    values = masks.at(rows, cols).float().clamp_(max=1)
+def _band_logits(
+    masks: RegionMasks, scores: Tensor, rows: Axis, cols: Axis, mask_type: MaskType
+) -> tuple[Tensor, Tensor]:
+    """(K, rows, W) sum over regions of score * mask, and (rows, W) whether any region is there."""
+    values = masks.at(rows, cols).float()
     covered = (values > 0).any(0)
+    values = (values > 0).float() if mask_type == "hard" else values.clamp_(max=1)
     flat = scores.T.float() @ values.flatten(1)
     return flat.unflatten(1, covered.shape), covered
 

@@ -140,6 +140,7 @@ class TextRegionSegmenter:
                 self._painted_hw(regions),
                 scale=self.options.region_logit_scale,
                 class_of=class_of,
+                mask_type=self.options.mask_type,
                 prob_thd=self.options.prob_thd,
                 **self.uncovered(regions, words),
             )

@@ -164,6 +164,7 @@ class CaseRun:
             size_hw,
             scale=self.options.region_logit_scale,
             class_of=self.class_of,
+            mask_type=self.options.mask_type,
             **self.segmenter.uncovered(regions, self.case["words"]),
         )
         return torch.cat([band for _, band in bands], dim=1)
