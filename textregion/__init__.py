@@ -8,9 +8,8 @@ from .region_masks import RegionMasks
 from .regions import RegionTokens
 from .segmenter import Segmentation, TextRegionSegmenter
 from .text import ClassWords
+from .version import __version__
 from .weights import load_sam2
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ClassWords",
@@ -22,6 +21,7 @@ __all__ = [
     "SegmenterOptions",
     "TextRegionSegmenter",
     "UserError",
+    "__version__",
     "load_encoder",
     "load_sam2",
 ]

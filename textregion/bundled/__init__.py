@@ -1,0 +1,1 @@
+"""Miniature models that know rendered scenes; see MODEL_CARD.md."""
