@@ -180,9 +180,10 @@ def _mark_road(canvas: Canvas, object_id: int, rng: np.random.Generator) -> None
         return
     dashes, paint = int(rng.integers(4, 8)), (236, 226, 190) if rng.random() < 0.7 else (240, 200, 70)
     left, right = mask.argmax(axis=1), mask.shape[1] - 1 - mask[:, ::-1].argmax(axis=1)
+    winding = np.median((right - left)[top : top + height]) < 0.6 * mask.shape[1]
     lines = np.zeros_like(mask)
     for start, end in ((np.array((0.2, 0.7)) + step) / dashes for step in range(dashes)):
-        if height > 0.8 * width:
+        if winding or height > 0.8 * width:
             y = np.arange(int(top + start * height), int(top + end * height))
             middle, half = (left[y] + right[y]) / 2, np.maximum((right[y] - left[y]) / 40, 1)
             sides = np.stack([middle - half, y], axis=1), np.stack([middle + half, y], axis=1)[::-1]
