@@ -6,7 +6,9 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +19,7 @@ from eval.scenes import COLOURS, GROUNDS, PARTS, THINGS, Scene, SceneObject, ren
 from eval.scenes.__main__ import main
 from eval.scenes.files import trace, voc_palette
 from eval.scenes.formats import LABEL_CLASSES, REFERRING_SPLITS, VOC_CLASSES
+from eval.scenes.kinds import REGISTERED
 from eval.scenes.language import expressions, questions
 
 SIZE_HW = (160, 208)
@@ -84,11 +87,11 @@ def test_every_object_is_visible_and_its_box_is_tight(scenes: list[Scene]) -> No
         rows, columns = np.nonzero(item.mask)
         assert item.area == len(rows) >= least
         expected = columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1
-        assert item.box_xywh == expected
+        assert item.box_xywh == tuple(map(float, expected))
 
 
 def test_all_kinds_and_colours_appear(scenes: list[Scene]) -> None:
-    assert len(THINGS) >= 16
+    assert len(THINGS) >= 16 and set(THINGS) == set(REGISTERED)
     objects = [item for scene in scenes for item in scene.objects]
     assert {item.kind for item in objects} == {*THINGS, *PARTS, *GROUNDS}
     assert {item.colour for item in objects} == {"", *COLOURS}
@@ -127,7 +130,7 @@ def test_options_are_kept() -> None:
 @pytest.mark.parametrize(
     "options", [{"size_hw": (8, 64)}, {"things": (4, 2)}, {"things": (0, 99)}, {"grounds": ("lava",)}]
 )
-def test_impossible_options_are_refused(options: dict) -> None:
+def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be"):
         render_scene(0, **{"size_hw": SIZE_HW, **options})
 
@@ -176,7 +179,7 @@ def _centre(item: SceneObject) -> tuple[float, float]:
 
 
 def test_harder_expressions_are_true(scenes: list[Scene]) -> None:
-    checks = {
+    checks: dict[str, Callable[[SceneObject, SceneObject], bool]] = {
         "left": lambda item, other: _centre(item)[0] < _centre(other)[0],
         "lower": lambda item, other: _centre(item)[1] > _centre(other)[1],
         "biggest": lambda item, other: item.area > other.area,
