@@ -1,0 +1,264 @@
+"""What every script's command line shares: a strict parser, the options of models and method, and how a run ends."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import logging
+import os
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
+
+from textregion import SegmenterOptions, TextRegionSegmenter, UserError
+from textregion.encoders.loading import resolve_architecture
+from textregion.options import Task
+from textregion.runtime import StageClock, resolve_device
+from textregion.weights import uses_miniatures
+
+MINIATURE_NOTE = (
+    "Using the bundled miniatures, which know rendered scenes only; real models for photographs: "
+    "--clip_pretrained openai --sam2_checkpoint facebook/sam2.1-hiera-large"
+)
+_OWN_LOGGERS = ("textregion", "eval", "utils", "__main__")
+
+_METHOD_HELP: dict[str, str] = {
+    "resize_method": "multi_resolution: the whole picture and tiles of it; resize: one square view",
+    "scale": "long and short side that the picture is fitted into, in pixels",
+    "crop_size": "side of the image tower's input in pixels",
+    "global_views": "1: the whole picture; 2: its left and right half",
+    "upsample_times": "patch values are upsampled this many times",
+    "view_batch": "views in one pass of the image tower; 0: as many as suit",
+    "points_per_side": "SAM 2 is asked at this many points along each side",
+    "pred_iou_thresh": "masks of a lower predicted IoU are dropped",
+    "stability_score_thresh": "masks of a lower stability are dropped",
+    "box_nms_thresh": "box IoU above which the weaker of two masks is dropped",
+    "min_size": "masks of this area or less, in low-resolution pixels, are dropped",
+    "fuse_mask": "join masks that contain one another",
+    "fuse_mask_threshold": "containment above which masks are joined",
+    "fuse_box_iou": "box IoU above which masks are compared for joining",
+    "points_per_batch": "points decoded at a time; 0: as many as suit",
+    "mask_size": "size at which masks are taken: of the resized or of the original picture",
+    "mask_type": "weigh patches and pixels by soft masks, or take masks as hard",
+    "remove_global_patch": "drop patches that carry global rather than local content",
+    "global_patch_threshold": "locality below which a patch is dropped",
+    "pool_feature": "which feature of the last block is pooled (CLIP ViT)",
+    "pool_mlp": "add the last block's MLP to the pooled token (CLIP ViT)",
+    "normalize_values": "normalise patch values before pooling (CLIP ViT)",
+    "region_logit_scale": "factor on the scores before the softmax over words",
+    "uncovered": "what pixels without a region get: all words alike, the first word, or the dense CLIP scores",
+    "prob_thd": "pixels of a lower probability get the first word",
+    "output_size": "size of the label map: of the resized or of the original picture",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """A strict parser: ``--a_b`` and ``--a-b`` are one flag, nothing is abbreviated, unknown flags are refused.
+
+    A mistake prints one line ``error: ...`` and ends with exit status 2.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **settings)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse's, after every flag is put into its registered spelling."""
+        given = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(self._spelled(given), namespace)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, but an unknown flag is answered with the nearest known one."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.error(self._about_unknown(unknown))
+        return parsed
+
+    def error(self, message: str) -> NoReturn:
+        """One line on stderr, exit status 2."""
+        self.exit(2, f"error: {' '.join(message.split())} (see --help)\n")
+
+    def _spelled(self, args: Sequence[str]) -> list[str]:
+        """Registered spellings; the old ``--flag True`` becomes ``--flag``, ``--flag False`` becomes ``--no-flag``."""
+        known = {_canonical(flag): flag for flag in self._option_string_actions}
+        spelled: list[str] = []
+        rest = list(args)
+        while rest:
+            arg = rest.pop(0)
+            if arg == "--":
+                return [*spelled, arg, *rest]
+            name, has_value, value = arg.partition("=")
+            flag = known.get(_canonical(name)) if name.startswith("--") else None
+            if flag is None:
+                spelled.append(arg)
+            elif not isinstance(self._option_string_actions[flag], argparse.BooleanOptionalAction):
+                spelled.append(flag + has_value + value)
+            else:
+                if not has_value and rest and rest[0].lower() in ("true", "false"):
+                    has_value, value = "=", rest.pop(0)
+                spelled.append(self._switched(flag, value) if has_value else flag)
+        return spelled
+
+    def _switched(self, flag: str, value: str) -> str:
+        """The flag, or its opposite where the value is False."""
+        if value.lower() not in ("true", "false"):
+            self.error(f"{flag} is either True or False, but got {value!r}")
+        on, off = self._option_string_actions[flag].option_strings[:2]
+        return on if (flag == on) == (value.lower() == "true") else off
+
+    def _about_unknown(self, unknown: Sequence[str]) -> str:
+        flags = [arg for arg in unknown if arg.startswith("-")]
+        if not flags:
+            return f"unexpected argument {unknown[0]!r}"
+        name = flags[0].split("=")[0]
+        spellings = {_canonical(flag): flag for flag in self._option_string_actions}
+        near = difflib.get_close_matches("--" + _canonical(name).lstrip("-"), spellings, n=1)
+        return f"unknown option {name!r}" + (f": did you mean {spellings[near[0]]!r}?" if near else "")
+
+
+def _canonical(flag: str) -> str:
+    return flag.replace("_", "-")
+
+
+def add_boolean(container: Any, flag: str, default: bool | None, help: str) -> None:
+    """A switch of a :class:`Parser` (or its group): ``--name``, ``--no-name``, the old ``--name True|False``."""
+    container.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=help)
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Which frozen models, on which device, at which precision; none named: the bundled miniatures."""
+    group = parser.add_argument_group("models", "None named: the bundled miniatures, which know rendered scenes only.")
+    group.add_argument(
+        "--clip_pretrained",
+        metavar="TAG",
+        help="openai, laion2b_s32b_b79k, siglip2, meta, any open_clip tag, or a file",
+    )
+    group.add_argument(
+        "--clip_architecture", metavar="NAME", help="ViT-B/16, ViT-L/14@336px, ViT-B-16-SigLIP2, PE-Core-L14-336, ..."
+    )
+    group.add_argument(
+        "--clip_download_root", metavar="DIR", help="folder that downloaded image-text models are kept in"
+    )
+    group.add_argument("--sam2_checkpoint", metavar="FILE|ID", help="a file, or a hub id: facebook/sam2.1-hiera-large")
+    group.add_argument(
+        "--model_cfg", metavar="CFG", help="SAM 2's config, where the checkpoint's name does not tell it"
+    )
+    group.add_argument("--device", help="cpu, cuda, cuda:N or mps; default: the best there is")
+    group.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32", help="precision of the frozen models")
+
+
+def add_method_options(parser: argparse.ArgumentParser, skip: Collection[str] = ()) -> None:
+    """One flag for every field of :class:`SegmenterOptions`, None where it is not given.
+
+    Args:
+        skip: names of fields that the script has no flag for, or a flag of its own.
+    """
+    group = parser.add_argument_group("method", "Not given: the task's default, or what suits the bundled miniatures.")
+    hints = get_type_hints(SegmenterOptions)
+    for field in dataclasses.fields(SegmenterOptions):
+        if field.name not in skip:
+            shown = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+            text = _METHOD_HELP[field.name] + ("" if shown is None else f" (default {shown})")
+            _add_method_option(group, "--" + field.name, hints[field.name], text)
+
+
+def _add_method_option(group: Any, flag: str, hint: Any, text: str) -> None:
+    if get_origin(hint) is Literal:
+        group.add_argument(flag, choices=get_args(hint), help=text)
+    elif hint is bool:
+        add_boolean(group, flag, None, text)
+    elif get_origin(hint) is tuple:
+        group.add_argument(flag, type=int, nargs=2, metavar=("LONG", "SHORT"), help=text)
+    else:
+        kind = float if hint is float else int
+        group.add_argument(flag, type=kind, metavar="X" if kind is float else "N", help=text)
+
+
+def method_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of :class:`SegmenterOptions` that were given on the command line."""
+    given = {field.name: getattr(args, field.name, None) for field in dataclasses.fields(SegmenterOptions)}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def check_model_options(args: argparse.Namespace, task: Task, extra_options: Mapping[str, Any] | None = None) -> None:
+    """What can be known of models and options to be wrong before anything is loaded.
+
+    Raises:
+        UserError: an option out of range, a device that is not there, an unknown architecture, a config alone.
+    """
+    SegmenterOptions.for_task(task, **{**(extra_options or {}), **method_options(args)})
+    resolve_device(args.device)
+    if args.clip_architecture is not None:
+        resolve_architecture(args.clip_architecture)
+    if args.model_cfg is not None and _wants_miniatures(args):
+        raise UserError("--model_cfg is the config of a real SAM 2: name its weights with --sam2_checkpoint too.")
+
+
+def load_segmenter(
+    args: argparse.Namespace,
+    task: Task,
+    *,
+    clock: StageClock | None = None,
+    extra_options: Mapping[str, Any] | None = None,
+) -> TextRegionSegmenter:
+    """The segmenter that the command line asks for; says so in one line where it is made of the miniatures.
+
+    Args:
+        args: of a parser with :func:`add_model_options` and, if there are any, :func:`add_method_options`.
+        task: whose preset the options start from.
+        clock: adds up the time of every stage.
+        extra_options: the script's own over the preset; the command line goes over them.
+
+    Raises:
+        UserError: a name, file, device or option that is wrong.
+    """
+    check_model_options(args, task, extra_options)
+    if _wants_miniatures(args) and os.environ.get("RANK", "0") == "0":
+        print(MINIATURE_NOTE, flush=True)
+    return TextRegionSegmenter.from_pretrained(
+        clip_architecture=args.clip_architecture,
+        clip_pretrained=args.clip_pretrained,
+        clip_download_root=args.clip_download_root,
+        sam2_checkpoint=args.sam2_checkpoint,
+        model_cfg=args.model_cfg,
+        device=args.device,
+        dtype=args.dtype,
+        task=task,
+        options={**(extra_options or {}), **method_options(args)},
+        clock=clock,
+    )
+
+
+def _wants_miniatures(args: argparse.Namespace) -> bool:
+    return uses_miniatures(args.clip_architecture, args.clip_pretrained, args.sam2_checkpoint)
+
+
+def run(main: Callable[[], int], interrupted: str = "the same command goes on from here.") -> NoReturn:
+    """Run a script's ``main`` and end the process with its exit status.
+
+    A :class:`UserError` is one line on stderr and status 2; Ctrl-C is one line (``interrupted`` says how to resume) and
+    status 130; a closed pipe is quiet.
+    """
+    _configure_logging()
+    try:
+        status = main()
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        status = 2
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: {interrupted}", file=sys.stderr)
+        status = 130
+    except BrokenPipeError:
+        # Python would complain again when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
+
+
+def _configure_logging() -> None:
+    """Our warnings and everybody's errors go to stderr; what other libraries remark is left out."""
+    logging.basicConfig(stream=sys.stderr, level=logging.ERROR, format="%(levelname)s: %(message)s")
+    for name in _OWN_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
