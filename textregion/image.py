@@ -59,9 +59,9 @@ def _read(path: Path) -> RGB:
         with Image.open(path) as image:
             return _pil_to_rgb(image)
     except UnidentifiedImageError:
-        raise UserError(f"Picture {str(path)!r} is not an image that Pillow can read: convert it to PNG or JPEG.") from None
-    except Image.DecompressionBombError as error:
-        raise UserError(f"Picture {str(path)!r} is too large to open safely ({error}): make it smaller first.") from None
+        raise UserError(f"Picture {str(path)!r} is not an image that can be read: convert it to PNG or JPEG.") from None
+    except Image.DecompressionBombError:
+        raise UserError(f"Picture {str(path)!r} is too large to open safely: make it smaller first.") from None
     except PermissionError:
         raise UserError(f"Picture {str(path)!r} may not be read: check its permissions.") from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, OverflowError) as error:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .errors import UserError
 from .region_masks import RegionMasks
-from .views import ViewPlan
+from .views import Box, ViewPlan
 
 FORMAT = "textregion-regions-1"
 
@@ -119,7 +119,7 @@ class RegionTokens:
             "scores": self.region_masks.scores,
             "stability": self.region_masks.stability,
         }
-        facts = {
+        facts: dict[str, object] = {
             "size_hw": self.size_hw,
             "resized_hw": self.resized_hw,
             "output_hw": self.region_masks.output_hw,
@@ -193,12 +193,15 @@ def _pair(value: object) -> tuple[int, int]:
 def _plan(value: object) -> ViewPlan:
     if not isinstance(value, dict):
         raise ValueError(f"expected a layout of views, but got {value!r}")
-    boxes = {key: tuple(tuple(map(int, box)) for box in value[key]) for key in ("global_boxes", "tile_boxes")}
     return ViewPlan(
         image_hw=_pair(value["image_hw"]),
-        global_boxes=boxes["global_boxes"],
-        tile_boxes=boxes["tile_boxes"],
+        global_boxes=_boxes(value["global_boxes"]),
+        tile_boxes=_boxes(value["tile_boxes"]),
         rows=int(value["rows"]),
         cols=int(value["cols"]),
         view_patches=int(value["view_patches"]),
     )
+
+
+def _boxes(values: list[list[int]]) -> tuple[Box, ...]:
+    return tuple((int(top), int(left), int(bottom), int(right)) for top, left, bottom, right in values)

@@ -49,7 +49,8 @@ def resolve_device(name: str | torch.device | None = None) -> tuple[torch.device
     except RuntimeError:
         raise UserError(f"Unknown device {name!r}: choose cpu, cuda, cuda:N or mps.") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"Device {name!r} is not there: PyTorch sees {torch.cuda.device_count()} GPUs; use --device cpu.")
+        count = torch.cuda.device_count()
+        raise UserError(f"Device {name!r} is not there: PyTorch sees {count} GPUs; use --device cpu.")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("Device 'mps' is not there: PyTorch sees no Apple GPU; use --device cpu.")
     if device.type not in ("cpu", "cuda", "mps"):

@@ -85,7 +85,7 @@ class TextRegionSegmenter:
             masks: regions to use instead of SAM 2's.
 
         Returns:
-            R regions. Where none is found: R = 0 with dense patches (CLIP ViT), or one region that is the whole picture.
+            R regions. Where none is found: R = 0 with dense patches (CLIP ViT), or one region, the whole picture.
         """
         image = load_rgb(picture)
         resized = self._resize(image)
@@ -112,8 +112,8 @@ class TextRegionSegmenter:
         """
         if regions.encoder != self.encoder.name:
             raise UserError(
-                f"These regions were made by {regions.encoder!r}, but the segmenter's encoder is {self.encoder.name!r}: "
-                "encode the picture again."
+                f"These regions were made by {regions.encoder!r}, but the segmenter's encoder is "
+                f"{self.encoder.name!r}: encode the picture again."
             )
         with self._stage("text"):
             text = self.text.encode(words)

@@ -142,9 +142,9 @@ def load_sam2(
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"SAM 2 checkpoint {name!r} does not fit the config {config} ({reason}): name its own with --model_cfg."
+            f"SAM 2 checkpoint {name!r} does not fit the config {config.name} ({_reason(error)}): "
+            "name its own with --model_cfg."
         ) from None
     return model.to(where).eval().requires_grad_(False)
 
@@ -172,32 +172,37 @@ def _download_sam2(name: str) -> Path:
 
     if name not in HF_MODEL_ID_TO_FILENAMES:
         known = ", ".join(HF_MODEL_ID_TO_FILENAMES)
-        raise UserError(f"SAM 2 checkpoint {name!r} is neither a file nor a known hub id: use a file, or one of {known}.")
+        raise UserError(f"SAM 2 checkpoint {name!r} is neither a file nor a hub id: use a file, or one of {known}.")
     try:
         return Path(hf_hub_download(repo_id=name, filename=HF_MODEL_ID_TO_FILENAMES[name][1]))
     except Exception as error:  # the hub's client raises errors of many libraries; all mean the same to a user
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"SAM 2 checkpoint {name!r} could not be downloaded ({reason}): give a local file.") from None
+        raise UserError(f"SAM 2 checkpoint {name!r} could not be downloaded ({_reason(error)}): give a file.") from None
 
 
 def _build_sam2(config: Path) -> nn.Module:
+    name = f"SAM 2 config {os.fspath(config)!r}"
     try:
         with open(config, encoding="utf-8") as file:
             settings = yaml.safe_load(file)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"SAM 2 config {os.fspath(config)!r} cannot be read ({' '.join(str(error).split())}).") from None
+        raise UserError(f"{name} cannot be read ({_reason(error)}): give another with --model_cfg.") from None
     if not isinstance(settings, dict) or not isinstance(settings.get("model"), dict):
-        raise UserError(f"SAM 2 config {os.fspath(config)!r} has no 'model' section: give one of the sam2 package's form.")
+        raise UserError(f"{name} has no 'model' section: give one of the sam2 package's form.")
     for target in _targets(settings["model"]):
         # A config may name classes of the sam2 package and nothing else: it must not run other code.
         if not target.startswith("sam2.modeling."):
-            raise UserError(f"SAM 2 config {os.fspath(config)!r} names {target!r}: only classes of sam2.modeling may stand there.")
+            raise UserError(f"{name} names {target!r}: only classes of sam2.modeling may stand there.")
     try:
         model: nn.Module = instantiate(settings["model"], _recursive_=True)
     except (HydraException, TypeError, ValueError, AssertionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"SAM 2 config {os.fspath(config)!r} does not describe a model ({reason}).") from None
+        raise UserError(f"{name} describes no model ({_reason(error)}): give another with --model_cfg.") from None
     return model
+
+
+def _reason(error: Exception) -> str:
+    """An error of another library on one line, not too long."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:197] + "..."
 
 
 def _targets(node: object) -> list[str]:
@@ -219,8 +224,8 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
             state = state.get("model", state) if isinstance(state, dict) else state
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"Checkpoint {os.fspath(path)!r} is damaged or no checkpoint ({reason}): download it again.") from None
+        name = os.fspath(path)
+        raise UserError(f"Checkpoint {name!r} is damaged or none ({_reason(error)}): download it again.") from None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f"Checkpoint {os.fspath(path)!r} holds no model weights: give a state dict.")
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}

@@ -13,7 +13,15 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from textregion import MaskGenerator, RegionTokens, Segmentation, SegmenterOptions, TextRegionSegmenter, painting, pooling
+from textregion import (
+    MaskGenerator,
+    RegionTokens,
+    Segmentation,
+    SegmenterOptions,
+    TextRegionSegmenter,
+    painting,
+    pooling,
+)
 from textregion.masks import select
 from textregion.views import ViewPlan
 
@@ -52,19 +60,15 @@ class Row:
     def __str__(self) -> str:
         verdict = "ok" if self.ok else "FAIL"
         return (
-            f"  {self.stage:<24} recorded {str(self.recorded_shape):<18} own {str(self.own_shape):<18} "
+            f"  {self.stage:<24} recorded {self.recorded_shape!s:<18} own {self.own_shape!s:<18} "
             f"{self.figure:10.3g}  {self.limit:<22} {verdict}"
         )
 
 
 def options_of(case: dict[str, Any]) -> SegmenterOptions:
     """The options that a case's settings mean."""
-    names = (
-        "resize_method crop_size scale points_per_side min_size pred_iou_thresh stability_score_thresh "
-        "fuse_mask_threshold remove_global_patch global_patch_threshold mask_type upsample_times pool_feature prob_thd "
-        "fuse_mask box_nms_thresh"
-    ).split()
-    chosen = {name: case[name] for name in names if name in case}
+    known = SegmenterOptions().as_dict()
+    chosen = {name: case[name] for name in known if name in case}
     if case["family"] != "clip":
         chosen.pop("crop_size", None)
     if "city_scape" in case.get("config", ""):
@@ -109,7 +113,9 @@ class CaseRun:
             if stage not in own:
                 rows.append(Row(stage, tuple(recorded.shape), (), float("nan"), "unknown stage", False))
                 continue
-            rows.append(_row(stage, recorded.reshape(own[stage].shape) if _same_size(recorded, own[stage]) else recorded, own[stage]))
+            if _same_size(recorded, own[stage]):
+                recorded = recorded.reshape(own[stage].shape)
+            rows.append(_row(stage, recorded, own[stage]))
             if stage == "pool.tokens_or_logits" and self.case["task"] != "semantic" and rows[-1].ok:
                 rows.append(_cosine_row(recorded, own[stage]))
         return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ class AttentionPoolEncoder:
         sigmoid: True where scores are cosine * exp(logit_scale) + logit_bias (the SigLIP family).
     """
 
-    pooling = "mean"
+    pooling: Literal["sum", "mean"] = "mean"
     global_weight = 0.5
     has_dense = False
     fixed_crop_size = True
@@ -48,14 +48,14 @@ class AttentionPoolEncoder:
         self.preprocess = preprocess
         self.crop_size = crop_size
         self._model: Any = model
-        self._visual: Any = model.visual
-        self._trunk: Any = model.visual.trunk
+        visual: Any = model.visual
+        trunk: Any = visual.trunk
+        self._visual, self._trunk = visual, trunk
         self._text = TextTower(model, tokenizer)
         self._sigmoid = sigmoid
-        patch = self._trunk.patch_embed.patch_size
-        self.patch_size = int(patch[0])
-        with torch.inference_mode():
-            blank = torch.zeros(1, self._trunk.embed_dim, device=self.device, dtype=self._weight.dtype)
+        self.patch_size = int(trunk.patch_embed.patch_size[0])
+        with torch.no_grad():
+            blank = torch.zeros(1, trunk.embed_dim, device=self.device, dtype=self._weight.dtype)
             self.embed_dim = int(self.project(blank).shape[1])
 
     @property

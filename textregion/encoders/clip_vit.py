@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,7 @@ class ClipVitEncoder:
         crop_size: side of the input in pixels, a multiple of the patch size.
     """
 
-    pooling = "sum"
+    pooling: Literal["sum", "mean"] = "sum"
     global_weight = 1.0
     has_dense = True
     fixed_crop_size = False
@@ -36,14 +36,16 @@ class ClipVitEncoder:
         self.name = name
         self.preprocess = preprocess
         self.crop_size = crop_size
-        self._visual: Any = model.visual
+        visual: Any = model.visual
+        self._visual = visual
         self._text = TextTower(model, tokenizer)
-        self.patch_size = int(self._visual.patch_size[0])
-        self.embed_dim = int(self._visual.proj.shape[1])
+        self.patch_size = int(visual.patch_size[0])
+        self.embed_dim = int(visual.proj.shape[1])
 
     @property
     def device(self) -> torch.device:
-        return self._visual.proj.device
+        device: torch.device = self._visual.proj.device
+        return device
 
     def patch_features(
         self, views: Tensor, *, feature: PoolFeature = "value", dense: bool = False

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import open_clip
 import torch
@@ -36,6 +36,18 @@ _PE_SIZES = {"T16-384": "T-16-384", "S16-384": "S-16-384", "B16-224": "B-16", "L
 ALIASES = {f"PE-Core-{ours}": f"PE-Core-{theirs}" for ours, theirs in _PE_SIZES.items()} | {
     "PE-Core-G14-448": "PE-Core-bigG-14-448"
 }
+_LOADING_ERRORS = (
+    RuntimeError,
+    OSError,
+    KeyError,
+    ValueError,
+    TypeError,
+    EOFError,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
+"""What open_clip and its readers raise on a checkpoint that is damaged, of another model, or cannot be had."""
+
 TAG_ALIASES = {"siglip2": "webli", "siglip": "webli"}
 DEFAULT_ARCHITECTURE = {
     "openai": "ViT-L/14@336px",
@@ -70,7 +82,8 @@ def load_encoder(
         label: name of the encoder in caches and records.
 
     Raises:
-        UserError: an unknown or unsupported architecture, an unknown tag, a checkpoint that cannot be had or does not fit.
+        UserError: an unknown or unsupported architecture, an unknown tag, a checkpoint that cannot be had or does not
+            fit.
     """
     where, _ = resolve_device(device)
     if isinstance(name, nn.Module):
@@ -111,8 +124,7 @@ def supported_architectures() -> tuple[str, ...]:
 def _is_supported(config: Mapping[str, Any]) -> bool:
     vision = config["vision_cfg"]
     if vision.get("timm_model_name"):
-        plain_pool = vision.get("timm_pool") == "map"
-        return plain_pool and vision["timm_model_name"].startswith("vit_") and "hf_model_name" not in config["text_cfg"]
+        return vision.get("timm_pool") == "map" and vision["timm_model_name"].startswith("vit_")
     is_vit = isinstance(vision.get("layers"), int)
     return is_vit and not vision.get("attentional_pool") and "multimodal_cfg" not in config
 
@@ -146,7 +158,7 @@ def _create(architecture: str, tag: str, cache_dir: str | os.PathLike[str] | Non
             cache_dir=None if cache_dir is None else os.fspath(cache_dir),
             require_pretrained=True,
         )
-    except (RuntimeError, OSError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+    except _LOADING_ERRORS as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         if _is_file(tag):
             raise UserError(
@@ -203,7 +215,7 @@ def _stated_preprocess(model: nn.Module) -> Preprocess | None:
     config: Any = getattr(model.visual, "preprocess_cfg", None)
     if not config:
         return None
-    mode = "bilinear" if config["interpolation"] == "bilinear" else "bicubic"
+    mode: Literal["bilinear", "bicubic"] = "bilinear" if config["interpolation"] == "bilinear" else "bicubic"
     return Preprocess(tuple(config["mean"]), tuple(config["std"]), mode)
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-logger = logging.getLogger(__name__)
 
 Tokenizer = Callable[[list[str]], Tensor]
 
@@ -28,10 +25,10 @@ class TextTower:
         self._tokenizer = tokenizer
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """n texts -> (n, L) token ids; a text that fills the whole context is reported as truncated."""
+        """n texts -> (n, L) token ids; longer texts are cut off."""
         return self._tokenizer(list(texts))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, tokens: Tensor) -> Tensor:
         """(n, L) -> (n, D) float32, L2-normalised, on the model's device."""
         device = self._model.logit_scale.device
