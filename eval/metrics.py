@@ -92,11 +92,11 @@ def foreground_iou(intersection: int, union: int) -> float:
     return 1.0 if union == 0 else intersection / (union + _IOU_EPSILON)
 
 
-def mean_giou(counts: Sequence[tuple[int, int]]) -> float:
-    """gIoU over pictures' (intersection, union): the mean of their IoU; NaN without any."""
-    if not counts:
+def mean_giou(ious: Sequence[float]) -> float:
+    """gIoU: the mean over pictures of their :func:`foreground_iou`; NaN without any."""
+    if not ious:
         return float("nan")
-    return sum(foreground_iou(*count) for count in counts) / (len(counts) + _COUNT_EPSILON)
+    return sum(ious) / (len(ious) + _COUNT_EPSILON)
 
 
 def cumulative_ciou(counts: Sequence[tuple[int, int]]) -> float:

@@ -105,7 +105,8 @@ def load_miniature_clip(device: torch.device | str = "cpu") -> tuple[Encoder, di
     with open(_bundled("clip_miniature.json"), encoding="utf-8") as file:
         config = json.load(file)
     model = open_clip.CLIP(**config["model_cfg"])
-    model.load_state_dict(_read_tensors(_bundled("clip_miniature.safetensors")))
+    weights = _bundled("clip_miniature.safetensors")
+    model.load_state_dict(_read_tensors(weights))
     recipe = config["preprocess_cfg"]
     encoder = load_encoder(
         model,
@@ -113,7 +114,7 @@ def load_miniature_clip(device: torch.device | str = "cpu") -> tuple[Encoder, di
         preprocess=Preprocess(tuple(recipe["mean"]), tuple(recipe["std"]), recipe["interpolation"]),
         crop_size=recipe["size"],
         device=device,
-        label="miniature",
+        label=f"miniature:{_sha256(weights)[:12]}",
     )
     return encoder, config["segmenter_options"]
 
@@ -237,12 +238,16 @@ def _verify_checksum(path: Path) -> None:
     if not beside.is_file():
         return
     expected = beside.read_text(encoding="utf-8").split()[0].lower()
+    if _sha256(path) != expected:
+        raise UserError(f"Checkpoint {os.fspath(path)!r} does not match {beside.name}: download it again.")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        digest = hashlib.sha256()
         for block in iter(lambda: file.read(2**20), b""):
             digest.update(block)
-    if digest.hexdigest() != expected:
-        raise UserError(f"Checkpoint {os.fspath(path)!r} does not match {beside.name}: download it again.")
+    return digest.hexdigest()
 
 
 def _bundled(name: str) -> Path:
