@@ -1,0 +1,62 @@
+"""What many tests share: the tiny models, loaded once, and hypothesis without a deadline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from torch import nn
+
+from tests.parity.tiny_models import tiny_encoder, tiny_sam2
+from textregion import Encoder, MaskGenerator, SegmenterOptions, TextRegionSegmenter
+
+WEIGHTS = Path(__file__).parent / "parity" / "weights"
+FAMILIES = ("clip", "siglip2", "pe")
+
+settings.register_profile("textregion", deadline=None, max_examples=25)
+settings.load_profile("textregion")
+
+
+@pytest.fixture(scope="session")
+def sam2_model() -> nn.Module:
+    """``sam2_tiny``."""
+    return tiny_sam2(WEIGHTS)
+
+
+@pytest.fixture(scope="session")
+def encoders() -> dict[str, Encoder]:
+    """The tiny encoder of every family."""
+    return {family: tiny_encoder(family, WEIGHTS) for family in FAMILIES}
+
+
+@pytest.fixture(scope="session")
+def clip_encoder(encoders: dict[str, Encoder]) -> Encoder:
+    """``clip_tiny`` at its own input size."""
+    return encoders["clip"]
+
+
+@pytest.fixture(scope="session")
+def tiny_options() -> SegmenterOptions:
+    """Settings under which the tiny SAM 2 finds about ten regions in a small picture."""
+    return SegmenterOptions(
+        scale=(320, 208),
+        points_per_side=8,
+        pred_iou_thresh=0.2,
+        stability_score_thresh=0.3,
+        min_size=20,
+        fuse_mask_threshold=0.95,
+    )
+
+
+@pytest.fixture(scope="session")
+def segmenters(
+    encoders: dict[str, Encoder], sam2_model: nn.Module, tiny_options: SegmenterOptions
+) -> dict[str, TextRegionSegmenter]:
+    """A segmenter of every family around the same tiny SAM 2."""
+    generator = MaskGenerator(sam2_model, tiny_options)
+    crop = {"clip": 96, "siglip2": None, "pe": None}
+    return {
+        family: TextRegionSegmenter(encoder, generator, tiny_options.replace(crop_size=crop[family]))
+        for family, encoder in encoders.items()
+    }

@@ -1,0 +1,134 @@
+"""Any picture becomes RGB, and the resize rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from textregion import UserError
+from textregion.image import load_rgb, resize, resized_hw
+
+COLOURS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[0, 0, 0], [255, 255, 255], [128, 64, 32]]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "scale", "expected"),
+    [
+        ((375, 500), (2016, 672), (672, 896)),
+        ((375, 500), (1008, 672), (672, 896)),
+        ((281, 500), (2016, 672), (672, 1196)),
+        ((281, 500), (1008, 672), (566, 1008)),
+        ((480, 640), (1334, 896), (896, 1195)),
+        ((427, 640), (1334, 896), (890, 1334)),
+        ((512, 683), (2016, 672), (672, 896)),
+        ((1024, 2048), (2688, 1344), (1344, 2688)),
+        ((480, 640), (2016, 2016), (1512, 2016)),
+        ((1, 3000), (2016, 672), (1, 2016)),
+    ],
+)
+def test_resize_rule(size_hw: tuple[int, int], scale: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert resized_hw(size_hw, scale) == expected
+
+
+@given(st.integers(2, 90), st.integers(2, 90), st.integers(0, 2**32 - 1))
+def test_resize_is_that_of_mmcv(height: int, width: int, seed: int) -> None:
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    scale = (120, 64)
+    np.testing.assert_array_equal(resize(image, resized_hw((height, width), scale)), mmcv.imrescale(image, scale))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV"])
+def test_every_mode_keeps_black_and_white(mode: str, tmp_path: Path) -> None:
+    black_white = Image.fromarray(np.array([[0, 255], [255, 0]], np.uint8)).convert("RGB").convert(mode)
+    rgb = load_rgb(black_white)
+    assert rgb.shape == (2, 2, 3)
+    assert rgb.dtype == np.uint8
+    np.testing.assert_allclose(rgb[:, :, 0], [[0, 255], [255, 0]], atol=3)
+
+
+def test_rgb_files_are_read_as_they_are(tmp_path: Path) -> None:
+    Image.fromarray(COLOURS).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(load_rgb(tmp_path / "a.png"), COLOURS)
+    np.testing.assert_array_equal(load_rgb(str(tmp_path / "a.png")), COLOURS)
+    np.testing.assert_array_equal(load_rgb(COLOURS), COLOURS)
+
+
+def test_sixteen_bits_and_floats_are_scaled() -> None:
+    deep = np.array([[0, 32768], [65535, 257]], np.uint16)
+    np.testing.assert_array_equal(load_rgb(Image.fromarray(deep))[:, :, 0], [[0, 128], [255, 1]])
+    unit = np.array([[0.0, 0.5], [1.0, 0.25]], np.float32)
+    np.testing.assert_array_equal(load_rgb(Image.fromarray(unit))[:, :, 0], [[0, 128], [255, 64]])
+    bytes_ = np.array([[0, 200], [255, 7]], np.int32)
+    np.testing.assert_array_equal(load_rgb(Image.fromarray(bytes_, "I"))[:, :, 0], [[0, 200], [255, 7]])
+
+
+def test_transparency_lies_on_white() -> None:
+    pixels = np.array([[[255, 0, 0, 0], [255, 0, 0, 255]]], np.uint8)
+    expected = [[[255, 255, 255], [255, 0, 0]]]
+    np.testing.assert_array_equal(load_rgb(Image.fromarray(pixels, "RGBA")), expected)
+    np.testing.assert_array_equal(load_rgb(pixels), expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation: int, tmp_path: Path) -> None:
+    image = Image.fromarray(COLOURS)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "turned.png", exif=exif)
+    turned = {
+        1: COLOURS,
+        2: COLOURS[:, ::-1],
+        3: COLOURS[::-1, ::-1],
+        4: COLOURS[::-1],
+        5: COLOURS.transpose(1, 0, 2),
+        6: np.rot90(COLOURS, -1),
+        7: COLOURS[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(COLOURS),
+    }[orientation]
+    np.testing.assert_array_equal(load_rgb(tmp_path / "turned.png"), turned)
+
+
+def test_grey_arrays_and_animations(tmp_path: Path) -> None:
+    assert load_rgb(np.full((2, 3), 7, np.uint8)).tolist() == [[[7, 7, 7]] * 3] * 2
+    frames = [Image.new("RGB", (4, 3), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    assert load_rgb(tmp_path / "moving.gif")[0, 0].tolist() == [255, 0, 0]
+
+
+def _files(folder: Path) -> dict[str, tuple[Path, str]]:
+    (folder / "empty.png").touch()
+    (folder / "text.jpg").write_text("no picture")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(folder / "whole.png")
+    whole = (folder / "whole.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    return {
+        "missing": (folder / "none.png", "does not exist"),
+        "folder": (folder, "is a folder"),
+        "empty": (folder / "empty.png", "is an empty file"),
+        "text": (folder / "text.jpg", "not an image"),
+        "truncated": (folder / "cut.png", "is damaged"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "empty", "text", "truncated"])
+def test_a_bad_file_is_one_clear_sentence(kind: str, tmp_path: Path) -> None:
+    path, said = _files(tmp_path)[kind]
+    with pytest.raises(UserError, match=said) as caught:
+        load_rgb(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((2, 2), np.float32), np.zeros((2, 2, 2), np.uint8), np.zeros(4, np.uint8), np.zeros((0, 3, 3), np.uint8)],
+)
+def test_a_bad_array_is_refused(array: np.ndarray) -> None:
+    with pytest.raises(UserError, match="array must be"):
+        load_rgb(array)

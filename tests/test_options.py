@@ -1,0 +1,68 @@
+"""Options: one default each, presets of the tasks, and refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from textregion import SegmenterOptions, UserError
+
+
+def test_presets_differ_from_the_demo_only_where_the_method_says() -> None:
+    demo = SegmenterOptions().as_dict()
+
+    def changes(task: Any) -> dict[str, Any]:
+        chosen = SegmenterOptions.for_task(task).as_dict()
+        return {name: value for name, value in chosen.items() if value != demo[name]}
+
+    assert changes("demo") == {}
+    assert changes("semantic") == {"mask_size": "original", "pool_mlp": False, "uncovered": "dense"}
+    assert changes("referring") == {"scale": (2016, 2016)}
+    assert changes("reasoning") == {"min_size": 0, "uncovered": "first", "pool_mlp": False}
+
+
+def test_defaults_of_the_paper() -> None:
+    options = SegmenterOptions()
+    assert (options.scale, options.points_per_side, options.min_size) == ((2016, 672), 16, 100)
+    assert (options.pred_iou_thresh, options.stability_score_thresh, options.box_nms_thresh) == (0.6, 0.6, 0.9)
+    assert (options.fuse_mask_threshold, options.global_patch_threshold, options.region_logit_scale) == (0.8, 0.07, 50)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"points_per_sid": 8}, "points_per_side"),
+        ({"zzz": 1}, "known options"),
+        ({"points_per_side": 0}, "at least 1"),
+        ({"points_per_side": True}, "at least 1"),
+        ({"min_size": -1}, "at least 0"),
+        ({"scale": (10,)}, "two positive whole numbers"),
+        ({"scale": "2016 672"}, "two positive whole numbers"),
+        ({"scale": (10, -3)}, "two positive whole numbers"),
+        ({"mask_type": "medium"}, "soft, hard"),
+        ({"remove_global_patch": "False"}, "true or false"),
+        ({"pred_iou_thresh": 1.5}, "from 0 to 1"),
+        ({"prob_thd": "high"}, "from 0 to 1"),
+        ({"global_views": 3}, "1 or 2"),
+        ({"crop_size": 0}, "crop_size"),
+        ({"region_logit_scale": None}, "a number"),
+    ],
+)
+def test_a_wrong_option_is_one_clear_sentence(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        SegmenterOptions().replace(**change)
+    assert next(iter(change)) in str(caught.value)
+
+
+def test_options_are_frozen_and_lists_become_tuples() -> None:
+    options = SegmenterOptions.from_mapping({"scale": [100, 50]})
+    assert options.scale == (100, 50)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        options.scale = (1, 1)  # type: ignore[misc]
+
+
+def test_an_unknown_task_is_refused() -> None:
+    with pytest.raises(UserError, match="semantic"):
+        SegmenterOptions.for_task("semantics")  # type: ignore[arg-type]

@@ -1,0 +1,75 @@
+"""Tiles and their fusion."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from textregion.views import fuse, plan_views, split
+
+
+@pytest.mark.parametrize(
+    ("image_hw", "rows", "cols"),
+    [((672, 896), 2, 2), ((672, 1196), 2, 3), ((566, 1008), 1, 3), ((896, 1195), 2, 3), ((1344, 2688), 4, 8)],
+)
+def test_tiles_of_336(image_hw: tuple[int, int], rows: int, cols: int) -> None:
+    plan = plan_views(image_hw, 336, 21)
+    assert (plan.rows, plan.cols, len(plan.boxes)) == (rows, cols, 1 + rows * cols)
+    assert plan.grid_hw == (21 * rows, 21 * cols)
+
+
+def test_the_last_tile_is_moved_back_and_keeps_its_size() -> None:
+    plan = plan_views((10, 25), 8, 1)
+    assert plan.tile_boxes == ((0, 0, 10, 9), (0, 9, 10, 18), (0, 16, 10, 25))
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 64))
+def test_tiles_cover_every_pixel_and_have_one_size(height: int, width: int, crop: int) -> None:
+    plan = plan_views((height, width), crop, 2)
+    seen = torch.zeros(height, width, dtype=torch.int)
+    for top, left, bottom, right in plan.tile_boxes:
+        seen[top:bottom, left:right] += 1
+    assert bool((seen > 0).all())
+    assert len({(b - t, r - left) for t, left, b, r in plan.tile_boxes}) == 1
+
+
+def test_a_picture_smaller_than_a_tile_and_the_plain_resize() -> None:
+    assert plan_views((1, 5), 96, 6).tile_boxes == ((0, 0, 1, 5),)
+    plain = plan_views((96, 96), 96, 6, tiles=False)
+    assert (plain.tile_boxes, plain.grid_hw, plain.boxes) == ((), (6, 6), ((0, 0, 96, 96),))
+
+
+def test_two_global_views_are_the_halves() -> None:
+    plan = plan_views((8, 17), 8, 3, global_views=2)
+    assert plan.global_boxes == ((0, 0, 8, 8), (0, 8, 8, 17))
+    values = torch.stack([torch.full((1, 3, 3), float(v)) for v in range(4)])
+    fused = fuse(values * torch.tensor([1.0, 1, 0, 0])[:, None, None, None], plan, 1.0)
+    assert fused.shape == (1, 3, 6)
+    assert fused[0, 0].tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_splitting_a_coordinate_image_and_fusing_it_gives_it_back() -> None:
+    y, x = torch.meshgrid(torch.arange(24.0), torch.arange(36.0), indexing="ij")
+    image = torch.stack([y, x, y * x])
+    plan = plan_views((24, 36), 12, 12)
+    views = split(image, plan, 12, "bicubic")
+    fused = fuse(views, plan, 0.0)
+    torch.testing.assert_close(fused, image)
+
+
+def test_global_weight_and_tiles_add_up() -> None:
+    plan = plan_views((4, 8), 4, 2)
+    values = torch.zeros(3, 1, 2, 2)
+    values[0] = 4.0
+    values[1], values[2] = 1.0, 2.0
+    assert fuse(values, plan, 0.5)[0].tolist() == [[3, 3, 4, 4], [3, 3, 4, 4]]
+
+
+def test_interpolation_is_antialiased() -> None:
+    # Stripes of one pixel average out when they are halved; without antialiasing they would not.
+    stripes = torch.zeros(3, 16, 16)
+    stripes[:, :, ::2] = 1.0
+    views = split(stripes, plan_views((16, 16), 8, 2, tiles=False), 8, "bilinear")
+    assert float((views - 0.5).abs().max()) < 0.13
