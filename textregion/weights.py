@@ -102,8 +102,7 @@ def uses_miniatures(*names: object) -> bool:
 
 def load_miniature_clip(device: torch.device | str = "cpu") -> tuple[Encoder, dict[str, Any]]:
     """The bundled CLIP and the options that suit the miniatures."""
-    with open(_bundled("clip_miniature.json"), encoding="utf-8") as file:
-        config = json.load(file)
+    config = _miniature_config()
     model = open_clip.CLIP(**config["model_cfg"])
     weights = _bundled("clip_miniature.safetensors")
     model.load_state_dict(_read_tensors(weights))
@@ -117,6 +116,18 @@ def load_miniature_clip(device: torch.device | str = "cpu") -> tuple[Encoder, di
         label=f"miniature:{_sha256(weights)[:12]}",
     )
     return encoder, config["segmenter_options"]
+
+
+def miniature_options() -> dict[str, Any]:
+    """The options that suit the bundled miniatures, without loading them."""
+    options: dict[str, Any] = _miniature_config()["segmenter_options"]
+    return options
+
+
+def _miniature_config() -> dict[str, Any]:
+    with open(_bundled("clip_miniature.json"), encoding="utf-8") as file:
+        config: dict[str, Any] = json.load(file)
+    return config
 
 
 def load_sam2(
