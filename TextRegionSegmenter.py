@@ -1,0 +1,229 @@
+"""Demo: pictures and label words in, overlays, label maps and regions out.
+
+Run ``python TextRegionSegmenter.py`` for the demo pictures, or name your own::
+
+    python TextRegionSegmenter.py --image_list photo.jpg --labels dog grass sky \\
+        --clip_pretrained openai --sam2_checkpoint facebook/sam2.1-hiera-large
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from textregion import TextRegionSegmenter, UserError, export, visualize
+from textregion.image import load_rgb
+from textregion.runtime import StageClock
+from utils import cli
+from utils.pictures import check_words, expand, read_queries
+
+CHECKOUT = Path(__file__).resolve().parent
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture, its words, and what the names of its results start with."""
+
+    picture: Path
+    words: tuple[str, ...]
+    prefix: Path
+
+    def result(self, kind: str) -> Path:
+        """The path of one of the results."""
+        return self.prefix.with_name(f"{self.prefix.name}_{kind}")
+
+    def results(self) -> list[Path]:
+        """The paths of all of them."""
+        return [self.result(kind) for kind in ("overlay.png", "labels.png", "regions.json", "global_patches.png")]
+
+
+def build_parser() -> cli.Parser:
+    """The demo's command line."""
+    parser = cli.Parser(description=__doc__)
+    parser.add_argument(
+        "--image_list", nargs="+", metavar="IMAGE", help="pictures, folders or globs; default: the YAML's"
+    )
+    parser.add_argument(
+        "--image_query_cfg",
+        default=str(CHECKOUT / "utils" / "image_query_label.yaml"),
+        metavar="YAML",
+        help="image path -> 'label:' list of words (default utils/image_query_label.yaml)",
+    )
+    parser.add_argument("--labels", nargs="+", metavar="WORD", help="words for pictures that the YAML does not name")
+    parser.add_argument(
+        "--output_dir", default="outputs/demo", metavar="DIR", help="where the results go (default %(default)s)"
+    )
+    cli.add_boolean(parser, "--visualize_global_patch", False, "also draw which patches count as global")
+    cli.add_boolean(parser, "--show", False, "show every overlay in a window")
+    cli.add_model_options(parser)
+    cli.add_method_options(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo; 0 where every picture was segmented, 2 where some were not.
+
+    Raises:
+        UserError: nothing could be done.
+    """
+    args = build_parser().parse_args(argv)
+    jobs = plan_jobs(args)
+    cli.check_model_options(args, "demo")
+    if args.visualize_global_patch and args.remove_global_patch is False:
+        raise UserError(
+            "--visualize_global_patch shows what the global-patch filter sees: leave --no-remove_global_patch out."
+        )
+    with output_folder(Path(args.output_dir)):
+        failures = _find_unreadable(jobs)
+        clock = StageClock()
+        if len(failures) < len(jobs):
+            with clock.stage("loading", _CPU):
+                segmenter = cli.load_segmenter(args, "demo", clock=clock)
+            failures = _segment_all(segmenter, jobs, args, clock)
+    for message in failures.values():
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    if len(failures) < len(jobs) or len(jobs) > 1:
+        print(_summary(len(jobs), failures, args.output_dir, clock))
+    return 2 if failures else 0
+
+
+def plan_jobs(args: Namespace) -> list[Job]:
+    """Every picture that the command line or else the YAML names, once, with its words.
+
+    Raises:
+        UserError: a YAML that is wrong, a folder or glob without pictures, a picture without words, bad words.
+    """
+    known = read_queries(Path(args.image_query_cfg), CHECKOUT)
+    by_path = {path.resolve(): words for path, words in known.items()}
+    labels = None if args.labels is None else check_words(args.labels, "--labels")
+    if args.image_list is None and labels is not None:
+        raise UserError("--labels are words for pictures that the YAML does not name: name them with --image_list.")
+    named = list(known) if args.image_list is None else [path for name in args.image_list for path in expand(name)]
+    pictures: dict[Path, Path] = {}
+    for path in named:
+        pictures.setdefault(path.resolve(), path)
+    jobs: list[Job] = []
+    for resolved, picture in pictures.items():
+        words = by_path.get(resolved, labels)
+        if words is None and picture.is_file():
+            raise UserError(f"There are no words for picture {str(picture)!r}: give --labels, or name it in the YAML.")
+        jobs.append(Job(picture, words or (), _free_prefix(Path(args.output_dir) / picture.stem, jobs)))
+    overwritten = {path.resolve() for job in jobs for path in job.results()} & pictures.keys()
+    if overwritten:
+        raise UserError(f"A result would overwrite the picture {str(min(overwritten))!r}: choose another --output_dir.")
+    return jobs
+
+
+def _free_prefix(prefix: Path, jobs: Sequence[Job]) -> Path:
+    """The prefix, numbered where a picture of the same stem has it; case does not tell file names apart everywhere."""
+    taken = {job.prefix.name.lower() for job in jobs}
+    numbered = (prefix.with_name(f"{prefix.name}_{number}") for number in itertools.count(2))
+    return next(free for free in itertools.chain([prefix], numbered) if free.name.lower() not in taken)
+
+
+@contextlib.contextmanager
+def output_folder(path: Path) -> Iterator[None]:
+    """Make the folder and see that it can be written to; folders made in vain are removed again.
+
+    Raises:
+        UserError: it cannot be made or written to.
+    """
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(f"Output folder {str(path)!r} cannot be written to ({reason}): choose another.") from None
+        yield
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):  # a folder that holds something stays
+                folder.rmdir()
+
+
+def _find_unreadable(jobs: Sequence[Job]) -> dict[Path, str]:
+    """Why pictures cannot be read, up to the first that can: where none can, no model needs to be loaded."""
+    failures: dict[Path, str] = {}
+    for job in jobs:
+        try:
+            load_rgb(job.picture)
+            break
+        except UserError as error:
+            failures[job.picture] = str(error)
+    return failures
+
+
+def _segment_all(
+    segmenter: TextRegionSegmenter, jobs: Sequence[Job], args: Namespace, clock: StageClock
+) -> dict[Path, str]:
+    """Segment every picture; what went wrong with which."""
+    failures: dict[Path, str] = {}
+    with logging_redirect_tqdm():
+        for job in tqdm(jobs, desc="pictures", unit="picture"):
+            try:
+                picture = segment_one(segmenter, job, args.visualize_global_patch, clock)
+            except (UserError, MemoryError, torch.OutOfMemoryError) as error:
+                failures[job.picture] = str(error) if isinstance(error, UserError) else _about_memory(job.picture)
+                continue
+            if args.show:
+                visualize.show(picture, job.prefix.name)
+    return failures
+
+
+def _about_memory(picture: Path) -> str:
+    return f"There is not enough memory for picture {str(picture)!r}: make it smaller, or lower --scale."
+
+
+def segment_one(segmenter: TextRegionSegmenter, job: Job, with_locality: bool, clock: StageClock) -> Image.Image:
+    """Segment one picture, write its results, all or none, and return the overlay."""
+    with clock.stage("reading", _CPU):
+        image = load_rgb(job.picture)
+    regions = segmenter.encode(image)
+    result = segmenter.segment(regions, job.words)
+    with clock.stage("writing", _CPU):
+        colours = visualize.word_colours(job.words)
+        # Where no region is, all words are alike.
+        blank = result.confidence <= 1 / len(job.words) + 1e-6 if len(job.words) > 1 else None
+        overlay = visualize.overlay(image, result.labels, job.words, colours=colours, blank=blank)
+        facts = {"image": str(job.picture), "encoder": regions.encoder, "options": segmenter.options.as_dict()}
+        files = {
+            job.result("overlay.png"): export.png(overlay),
+            job.result("labels.png"): export.label_map_png(result.labels, colours),
+            job.result("regions.json"): export.regions_json(regions, result.scores, job.words, **facts),
+        }
+        if with_locality and regions.locality is not None:
+            heat = visualize.locality_map(image, regions.locality, segmenter.options.global_patch_threshold)
+            files[job.result("global_patches.png")] = export.png(heat)
+        export.write_files(files)
+    return overlay
+
+
+def _summary(count: int, failures: dict[Path, str], output_dir: str, clock: StageClock) -> str:
+    """One line: how many, where, the time by stage, and which failed."""
+    times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in clock.seconds.items())
+    line = f"Segmented {count - len(failures)} of {count} pictures"
+    if len(failures) < count:
+        line += f" into {os.path.join(output_dir, '')} ({times})"
+    if failures:
+        line += f"; failed: {', '.join(map(str, failures))}"
+    return line
+
+
+if __name__ == "__main__":
+    cli.run(main, interrupted="the pictures that were finished are in the output folder.")

@@ -1,0 +1,118 @@
+"""Results as files that other programs read: COCO RLE regions as JSON, label maps as indexed-palette PNG."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from .errors import UserError
+from .regions import RegionTokens
+
+MAX_PALETTE = 256
+"""Words that an 8-bit indexed PNG can tell apart."""
+
+
+def encode_rle(mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """(H, W) boolean mask -> COCO's compressed RLE: ``{"size": [H, W], "counts": str}``."""
+    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+
+def region_records(regions: RegionTokens, scores: Tensor, words: Sequence[str]) -> list[dict[str, Any]]:
+    """One plain record a region, at the picture's own size.
+
+    Args:
+        regions: R regions.
+        scores: (R, K) score of every region and word.
+        words: K words.
+
+    Returns:
+        R records: ``segmentation`` (COCO RLE of the pixels where the soft mask is above 0), ``bbox`` (x, y, width,
+        height; zeros for an empty mask) and ``area`` in pixels, ``score`` (SAM 2's predicted IoU), ``word``,
+        ``word_index`` and ``word_score`` of the best word.
+    """
+    best_scores, best = scores.max(1)
+    records = []
+    for region in range(len(regions)):
+        mask = (regions.masks(regions=torch.tensor([region]))[0] > 0).cpu().numpy()
+        rle = encode_rle(mask)
+        records.append(
+            {
+                "segmentation": rle,
+                "bbox": [int(side) for side in coco_mask.toBbox(rle)],
+                "area": int(mask.sum()),
+                "score": round(float(regions.scores[region]), 6),
+                "word": words[int(best[region])],
+                "word_index": int(best[region]),
+                "word_score": round(float(best_scores[region]), 6),
+            }
+        )
+    return records
+
+
+def regions_json(regions: RegionTokens, scores: Tensor, words: Sequence[str], **facts: Any) -> bytes:
+    """A JSON file of a picture: ``facts``, ``size`` [H, W], ``words``, ``regions`` (:func:`region_records`)."""
+    content = {
+        **facts,
+        "size": list(regions.size_hw),
+        "words": list(words),
+        "regions": region_records(regions, scores, words),
+    }
+    return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
+
+
+def label_map_png(labels: Tensor, colours: npt.NDArray[np.uint8]) -> bytes:
+    """An indexed-palette PNG file: a pixel's index is the position of its word in the list.
+
+    Args:
+        labels: (H, W) integers in 0..K-1.
+        colours: (K, 3) uint8 RGB, the palette; K of at most 256.
+
+    Raises:
+        UserError: more than 256 words.
+    """
+    if len(colours) > MAX_PALETTE:
+        raise UserError(f"A label map holds at most {MAX_PALETTE} words, but there are {len(colours)}: give fewer.")
+    image = Image.fromarray(labels.cpu().numpy().astype(np.uint8))
+    image.putpalette(colours.astype(np.uint8).tobytes(), "RGB")
+    return png(image)
+
+
+def png(image: Image.Image) -> bytes:
+    """A picture as a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def write_files(files: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: all of them to temporary names first, then renamed.
+
+    Raises:
+        UserError: a file that cannot be written; then no file of the set was touched.
+    """
+    temporary = {path.with_name(f".{path.name}.{os.getpid()}.tmp"): path for path in files}
+    try:
+        for name, path in temporary.items():
+            name.write_bytes(files[path])
+        for name, path in temporary.items():
+            os.replace(name, path)
+    except OSError as error:
+        where = error.filename2 or error.filename or next(iter(files)).parent
+        raise UserError(f"Result {os.fspath(where)!r} cannot be written: {error.strerror or error}.") from None
+    finally:
+        for name in temporary:
+            with contextlib.suppress(OSError):
+                name.unlink(missing_ok=True)
