@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -208,9 +209,10 @@ def _make(task: Task, job: tuple[Any, Path]) -> tuple[str, str]:
         return "written", task(source, target) or ""
     except CannotPrepare:
         raise
-    # Pillow reports some broken PNG files as a SyntaxError; a KeyError is a field that an annotation lacks.
-    except (OSError, ValueError, SyntaxError, KeyError) as error:
-        return "failed", f"{target.name}: {error!r}" if isinstance(error, KeyError) else f"{target.name}: {error}"
+    # Decoders of broken files raise whatever they like: SyntaxError, zlib.error, TypeError and more.
+    except Exception as error:
+        reason = error if isinstance(error, (OSError, ValueError)) else repr(error)
+        return "failed", f"{target.name}: {reason}"
 
 
 def _map(task: Callable[[Any], Any], jobs: Sequence[Any], workers: int) -> Iterator[Any]:
@@ -224,6 +226,9 @@ def _map(task: Callable[[Any], Any], jobs: Sequence[Any], workers: int) -> Itera
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
         yield from pool.map(task, jobs, chunksize=max(1, min(16, len(jobs) // (4 * workers))))
+    except BrokenProcessPool:
+        remedy = "the same command with fewer --workers goes on"
+        raise CannotPrepare(f"a worker was killed, perhaps for its memory; {remedy}") from None
     finally:
         pool.shutdown(cancel_futures=True)
 
