@@ -59,7 +59,7 @@ def add_run_options(parser: argparse.ArgumentParser, log_dir: str) -> None:
     """Where records go, how much is evaluated, and by how many processes."""
     group = parser.add_argument_group("run")
     group.add_argument("--log_dir", type=Path, default=Path(log_dir), help=f"records and results (default {log_dir})")
-    group.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
+    group.add_argument("--limit", type=int, metavar="N", help="only the first N pictures (of every split)")
     group.add_argument("--show-dir", type=Path, metavar="DIR", help="draw every example into this folder")
     group.add_argument("--cache", type=Path, metavar="DIR", help="keep region tokens on disk between runs")
     group.add_argument("--cache-gb", type=float, default=20.0, metavar="GB", help="bound of --cache (default 20)")
@@ -334,3 +334,10 @@ class Stopwatch:
         """Wall time and what was encoded by the first process."""
         seconds = round(time.perf_counter() - self._start, 3)
         return {"seconds": seconds, "pictures_encoded": cache.encoded, "pictures_from_cache": cache.reused}
+
+
+def print_unreadable(outcome: Outcome) -> int:
+    """Name the pictures that could not be read; exit status 1 where there are any, else 0."""
+    for reason in outcome.unreadable.values():
+        print(f"Unreadable: {reason}")
+    return 1 if outcome.unreadable else 0
