@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with only_run(options.data_root):
             return _prepare(options.datasets, options.data_root, options.workers)
-    except CannotPrepare as error:
+    except (CannotPrepare, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -73,10 +73,11 @@ def _read(merged: Path, target: Path) -> dict[str, list[tuple[Painted, Path]]]:
         for item in content["annos_segmentation"]:
             segments[item["image_id"]].append((item["category_id"], item["segmentation"]))
         jobs: dict[str, list[tuple[Painted, Path]]] = {name: [] for name in COUNTS}
-        for image in sorted(content["images"], key=lambda image: image["file_name"]):
+        images = {Path(image["file_name"]).stem: image for image in content["images"]}
+        for stem, image in sorted(images.items()):
             if image["phase"] in jobs:
                 painted = ((image["height"], image["width"]), segments[image["image_id"]])
-                jobs[image["phase"]].append((painted, target / f"{Path(image['file_name']).stem}.png"))
+                jobs[image["phase"]].append((painted, target / f"{stem}.png"))
     except (ValueError, KeyError, TypeError) as error:
         raise MissingSource(
             f"pascal_context: {merged} is no such file or cut short ({error!r}); fetch it anew"

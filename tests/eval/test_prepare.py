@@ -386,6 +386,11 @@ def test_a_full_disk_stops_the_run(
     assert main(["coco_stuff", "--data-root", str(tmp_path), "--workers", "1"]) == 2
     assert "000000000000_labelTrainIds.png cannot be written: No space left" in capsys.readouterr().err
     assert not list(folder.glob("*TrainIds*"))
+    monkeypatch.undo()
+    (tmp_path / "coco_object").mkdir()
+    (tmp_path / "coco_object/images").write_bytes(b"a file where a folder belongs")
+    assert main(["coco_object", "--data-root", str(tmp_path), "--workers", "1"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
 
 
 def test_missing_sources_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
