@@ -29,7 +29,7 @@ PUBLISHED_MODELS = {
 
 
 @MODELS.register_module()
-class TextRegionSegmentor(BaseSegmentor):  # type: ignore[misc]
+class TextRegionSegmentor(BaseSegmentor):
     """Training-free open-vocabulary segmentation behind MMSegmentation's interface.
 
     Args:

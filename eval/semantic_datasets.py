@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from textregion import ClassWords, UserError
 from textregion.image import load_rgb
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+MetaInfo = dict[str, Any]
+_VOC20_COLOURS = {3: [0, 0, 192], 4: [128, 128, 0], 7: [192, 128, 64]}
+"""Bird, boat and car have other colours where VOC is evaluated without the background."""
 IGNORED_16_BIT = 65535
 """Ignored value of the 16-bit data sets, whose class 255 is a class like any other."""
 
@@ -46,15 +49,9 @@ def _words(name: str) -> tuple[str, ...]:
 class PascalVOC20Dataset(BaseSegDataset):
     """PASCAL VOC 2012 without the background, whose pixels are ignored."""
 
-    _palette = {
-        **dict(zip(PascalVOCDataset.METAINFO["classes"], PascalVOCDataset.METAINFO["palette"])),
-        "bird": [0, 0, 192],
-        "boat": [128, 128, 0],
-        "car": [192, 128, 64],
-    }
-    METAINFO = {
+    METAINFO: ClassVar[MetaInfo] = {
         "classes": PascalVOCDataset.METAINFO["classes"][1:],
-        "palette": [_palette[name] for name in PascalVOCDataset.METAINFO["classes"][1:]],
+        "palette": [_VOC20_COLOURS.get(k, colour) for k, colour in enumerate(PascalVOCDataset.METAINFO["palette"])][1:],
     }
 
     def __init__(self, reduce_zero_label: bool = True, **kwargs: Any) -> None:
@@ -65,7 +62,7 @@ class PascalVOC20Dataset(BaseSegDataset):
 class COCOObjectDataset(BaseSegDataset):
     """COCO's 80 things and the background."""
 
-    METAINFO = {
+    METAINFO: ClassVar[MetaInfo] = {
         "classes": ("background", *_words("cls_coco_object.txt")[-80:]),
         "palette": [[0, 0, 0], *COCOStuffDataset.METAINFO["palette"][:80]],
     }
@@ -78,11 +75,11 @@ class COCOObjectDataset(BaseSegDataset):
 class ADE20K847Dataset(BaseSegDataset):
     """The full ADE20K: 847 classes in 16-bit label maps."""
 
-    METAINFO = {"classes": tuple(word.replace("lords table", "lord's table") for word in _words("cls_ade20k847.txt"))}
+    METAINFO: ClassVar[MetaInfo] = {
+        "classes": tuple(word.replace("lords table", "lord's table") for word in _words("cls_ade20k847.txt"))
+    }
 
-    def __init__(
-        self, seg_map_suffix: str = ".tif", ignore_index: int = IGNORED_16_BIT, **kwargs: Any
-    ) -> None:
+    def __init__(self, seg_map_suffix: str = ".tif", ignore_index: int = IGNORED_16_BIT, **kwargs: Any) -> None:
         super().__init__(seg_map_suffix=seg_map_suffix, ignore_index=ignore_index, **kwargs)
 
 
@@ -90,11 +87,9 @@ class ADE20K847Dataset(BaseSegDataset):
 class PascalContext459Dataset(BaseSegDataset):
     """The full PASCAL Context: 459 classes in 16-bit label maps; class names are written without blanks."""
 
-    METAINFO = {"classes": tuple(word.replace(" ", "") for word in _words("cls_context459.txt"))}
+    METAINFO: ClassVar[MetaInfo] = {"classes": tuple(word.replace(" ", "") for word in _words("cls_context459.txt"))}
 
-    def __init__(
-        self, seg_map_suffix: str = ".tif", ignore_index: int = IGNORED_16_BIT, **kwargs: Any
-    ) -> None:
+    def __init__(self, seg_map_suffix: str = ".tif", ignore_index: int = IGNORED_16_BIT, **kwargs: Any) -> None:
         super().__init__(seg_map_suffix=seg_map_suffix, ignore_index=ignore_index, **kwargs)
 
 
@@ -102,7 +97,7 @@ class PascalContext459Dataset(BaseSegDataset):
 class ScenesDataset(BaseSegDataset):
     """Rendered scenes in PASCAL VOC's layout: things; the grounds are background."""
 
-    METAINFO = {"classes": VOC_CLASSES, "palette": voc_palette()[: len(VOC_CLASSES)].tolist()}
+    METAINFO: ClassVar[MetaInfo] = {"classes": VOC_CLASSES, "palette": voc_palette()[: len(VOC_CLASSES)].tolist()}
 
 
 @TRANSFORMS.register_module()
@@ -185,7 +180,7 @@ def _open(path: str | os.PathLike[str], what: str) -> Image.Image:
     try:
         return Image.open(path)
     except FileNotFoundError:
-        raise UserError(f"{what} {os.fspath(path)!r} does not exist: complete the data set, or mend its list.") from None
+        raise UserError(f"{what} {os.fspath(path)!r} does not exist: complete the data set.") from None
     except UnidentifiedImageError:
         raise UserError(f"{what} {os.fspath(path)!r} is not an image that Pillow can read: copy it again.") from None
     except _IMAGE_ERRORS as error:

@@ -11,4 +11,4 @@ test_dataloader = dict(
     )
 )
 # Rendered into the data root where it is missing; seed 0 and on: the miniatures never saw these scenes.
-rendered = dict(format="voc", count=50, seed=0)
+rendered = dict(format="voc", count=50, seed=0, size_hw=(320, 448))
