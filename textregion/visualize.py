@@ -52,7 +52,7 @@ def _free_colour(word: str, taken: Sequence[Colours]) -> Colours:
     for attempt in itertools.count():
         colour = _hashed_colour(word, attempt)
         distances = np.linalg.norm(others - _lab(colour[None]), axis=1)
-        if distances.min(initial=np.inf) >= 40 * 0.97**attempt:
+        if distances.min(initial=np.inf) >= 18 * 0.97**attempt:
             return colour
     raise AssertionError("the colours of a word never end")
 
@@ -60,7 +60,7 @@ def _free_colour(word: str, taken: Sequence[Colours]) -> Colours:
 def _hashed_colour(word: str, attempt: int) -> Colours:
     digest = hashlib.sha256(f"{attempt}:{word}".encode()).digest()
     hue = int.from_bytes(digest[:4], "big") / 2**32 * 2 * np.pi
-    lightness = (48.0, 65.0, 82.0)[digest[4] % 3]
+    lightness = (46.0, 65.0, 84.0)[digest[4] % 3]
     lab = np.array([[[lightness, 58 * np.cos(hue), 58 * np.sin(hue)]]], dtype=np.float32)
     rgb: Colours = np.clip(np.rint(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB)[0, 0] * 255), 0, 255).astype(np.uint8)
     return rgb
@@ -225,12 +225,13 @@ def locality_map(image: RGB, locality: Tensor, threshold: float) -> Image.Image:
     # Matplotlib's sizes are in inches; the text is legible in a figure of this size, whatever the picture's.
     scale = 9.0 / max(height, width)
     figure = Figure(
-        figsize=(max(width * scale, 3.0) + 1.8, max(height * scale, 2.0) + 0.8), dpi=120, layout="constrained"
+        figsize=(max(width * scale, 3.0) + 1.8, max(height * scale, 3.0) + 0.8), dpi=120, layout="constrained"
     )
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     extent = (0, width, height, 0)
-    axes.imshow(image, extent=extent)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)  # the map's colours are the only ones
+    axes.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=extent)
     norm = Normalize(threshold - reach, threshold + reach)
     shown = axes.imshow(values, cmap="RdBu_r", norm=norm, alpha=0.6, extent=extent, interpolation="nearest")
     _cross_out(axes, dropped, (height, width))
@@ -245,7 +246,9 @@ def locality_map(image: RGB, locality: Tensor, threshold: float) -> Image.Image:
         weight="bold",
         transform=bar.ax.get_yaxis_transform(),
     )
-    axes.set_title(f"{int(dropped.sum())} of {dropped.size} patches are below {threshold:g} and are dropped (crosses)")
+    axes.set_title(f"{int(dropped.sum())} of {dropped.size} patches are below {threshold:g} (crosses)")
+    if scale * min(height, width) < 1:
+        axes.set_aspect("auto")  # a strip of a picture is spread out
     axes.set_axis_off()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

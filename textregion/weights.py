@@ -19,12 +19,14 @@ import torch
 import yaml
 from hydra.errors import HydraException
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from .encoders.base import Encoder, Preprocess
-from .encoders.loading import DEFAULT_ARCHITECTURE, load_encoder
+from .encoders.loading import DEFAULT_ARCHITECTURE, load_encoder, resolve_architecture, resolve_pretrained
 from .errors import UserError
 from .masks import MaskGenerator
 from .options import PRESETS, SegmenterOptions, Task
@@ -82,11 +84,9 @@ def load_segmenter(
         encoder, suited = load_miniature_clip(where)
         model = load_sam2(_bundled("sam2_miniature.safetensors"), _bundled("sam2_miniature.yaml"), where)
     else:
-        pretrained = clip_pretrained or (DEFAULT_CLIP if clip_architecture is None else None)
-        architecture = clip_architecture or DEFAULT_ARCHITECTURE.get(pretrained or "")
-        if architecture is None:
-            raise UserError(f"Say which architecture the weights {pretrained!r} belong to: add --clip_architecture.")
-        model = load_sam2(sam2_checkpoint or DEFAULT_SAM2, model_cfg, where)
+        architecture, pretrained = resolve_clip(clip_architecture, clip_pretrained)
+        checkpoint = check_sam2(sam2_checkpoint, model_cfg)
+        model = load_sam2(checkpoint, model_cfg, where)
         encoder = load_encoder(architecture, pretrained, device=where, cache_dir=clip_download_root)
     if not isinstance(options, SegmenterOptions):
         options = SegmenterOptions.from_mapping({**PRESETS[task], **suited, **(options or {})})
@@ -98,6 +98,37 @@ def load_segmenter(
 def uses_miniatures(*names: object) -> bool:
     """True where no real model was named."""
     return all(name is None for name in names)
+
+
+def resolve_clip(architecture: str | None, pretrained: str | None) -> tuple[str, str]:
+    """open_clip's names of the architecture and weights that are meant, each the other's default; loads nothing.
+
+    Raises:
+        UserError: an unknown architecture or tag, or weights that do not tell their architecture.
+    """
+    if architecture is None:
+        pretrained = pretrained or DEFAULT_CLIP
+        architecture = DEFAULT_ARCHITECTURE.get(pretrained)
+    if architecture is None:
+        raise UserError(f"Say which architecture the weights {pretrained!r} belong to: add --clip_architecture.")
+    name = resolve_architecture(architecture)
+    return name, resolve_pretrained(name, pretrained)
+
+
+def check_sam2(checkpoint: str | os.PathLike[str] | None, model_cfg: str | os.PathLike[str] | None) -> str:
+    """The checkpoint that is meant, facebook/sam2.1-hiera-large where none is named; loads nothing.
+
+    Raises:
+        UserError: neither a file nor a known hub id, or a config that is unknown or cannot be told from the name.
+    """
+    from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES
+
+    name = DEFAULT_SAM2 if checkpoint is None else os.fspath(checkpoint)
+    if not os.path.exists(name) and name not in HF_MODEL_ID_TO_FILENAMES:
+        known = ", ".join(HF_MODEL_ID_TO_FILENAMES)
+        raise UserError(f"SAM 2 checkpoint {name!r} is neither a file nor a hub id: use a file, or one of {known}.")
+    _sam2_config(name, model_cfg)
+    return name
 
 
 def load_miniature_clip(device: torch.device | str = "cpu") -> tuple[Encoder, dict[str, Any]]:
@@ -146,7 +177,7 @@ def load_sam2(
         UserError: a checkpoint that cannot be had or does not fit, or a config that is wrong.
     """
     where, _ = resolve_device(device)
-    name = os.fspath(checkpoint)
+    name = check_sam2(checkpoint, model_cfg)
     config = _sam2_config(name, model_cfg)
     path = Path(name) if os.path.exists(name) else _download_sam2(name)
     model = _build_sam2(config)
@@ -182,9 +213,6 @@ def _download_sam2(name: str) -> Path:
     from huggingface_hub import hf_hub_download
     from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES
 
-    if name not in HF_MODEL_ID_TO_FILENAMES:
-        known = ", ".join(HF_MODEL_ID_TO_FILENAMES)
-        raise UserError(f"SAM 2 checkpoint {name!r} is neither a file nor a hub id: use a file, or one of {known}.")
     try:
         return Path(hf_hub_download(repo_id=name, filename=HF_MODEL_ID_TO_FILENAMES[name][1]))
     except Exception as error:  # the hub's client raises errors of many libraries; all mean the same to a user
@@ -194,9 +222,9 @@ def _download_sam2(name: str) -> Path:
 def _build_sam2(config: Path) -> nn.Module:
     name = f"SAM 2 config {os.fspath(config)!r}"
     try:
-        with open(config, encoding="utf-8") as file:
-            settings = yaml.safe_load(file)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        # OmegaConf's loader is YAML's safe one, and reads 1e-6 as a number, which YAML 1.1 does not.
+        settings: Any = OmegaConf.to_container(OmegaConf.load(config))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{name} cannot be read ({_reason(error)}): give another with --model_cfg.") from None
     if not isinstance(settings, dict) or not isinstance(settings.get("model"), dict):
         raise UserError(f"{name} has no 'model' section: give one of the sam2 package's form.")

@@ -12,10 +12,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 from textregion import SegmenterOptions, TextRegionSegmenter, UserError
-from textregion.encoders.loading import resolve_architecture
 from textregion.options import Task
 from textregion.runtime import StageClock, resolve_device
-from textregion.weights import uses_miniatures
+from textregion.weights import check_sam2, resolve_clip, uses_miniatures
 
 MINIATURE_NOTE = (
     "Using the bundled miniatures, which know rendered scenes only; real models for photographs: "
@@ -185,13 +184,14 @@ def check_model_options(args: argparse.Namespace, task: Task, extra_options: Map
     """What can be known of models and options to be wrong before anything is loaded.
 
     Raises:
-        UserError: an option out of range, a device that is not there, an unknown architecture, a config alone.
+        UserError: an option out of range, a device that is not there, an unknown model, a config without a model.
     """
     SegmenterOptions.for_task(task, **{**(extra_options or {}), **method_options(args)})
     resolve_device(args.device)
-    if args.clip_architecture is not None:
-        resolve_architecture(args.clip_architecture)
-    if args.model_cfg is not None and _wants_miniatures(args):
+    if not _wants_miniatures(args):
+        resolve_clip(args.clip_architecture, args.clip_pretrained)
+        check_sam2(args.sam2_checkpoint, args.model_cfg)
+    elif args.model_cfg is not None:
         raise UserError("--model_cfg is the config of a real SAM 2: name its weights with --sam2_checkpoint too.")
 
 

@@ -91,7 +91,7 @@ def load_encoder(
             raise UserError("load_encoder needs the tokenizer of a ready model: pass tokenizer=...")
         return _wrap(name, tokenizer, label or "custom", preprocess, crop_size, where)
     architecture = resolve_architecture(name)
-    tag = _resolve_pretrained(architecture, pretrained)
+    tag = resolve_pretrained(architecture, pretrained)
     model = _create(architecture, tag, cache_dir)
     tokenizer = tokenizer or _tokenizer(architecture, cache_dir)
     stated = preprocess or (None if _is_file(tag) else _stated_preprocess(model))
@@ -129,8 +129,15 @@ def _is_supported(config: Mapping[str, Any]) -> bool:
     return is_vit and not vision.get("attentional_pool") and "multimodal_cfg" not in config
 
 
-def _resolve_pretrained(architecture: str, pretrained: str | None) -> str:
-    """An open_clip tag of the architecture, or the path of a checkpoint."""
+def resolve_pretrained(architecture: str, pretrained: str | None) -> str:
+    """An open_clip tag of the architecture, or the path of a checkpoint.
+
+    Args:
+        architecture: open_clip's own name, see :func:`resolve_architecture`.
+
+    Raises:
+        UserError: neither a tag nor a file, or no weights named where there is no usual tag.
+    """
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if pretrained is None:
         for tag in ("openai", "webli", "meta"):
