@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,11 +179,14 @@ def table(results: Mapping[str, Any]) -> str:
     head = f"{'split':<16}{'accuracy':>10}{'correct':>9}{'of':>7}{'nothing found':>15}"
     lines = [head + "".join(f"{extra[name]:>12}" for name in shown)]
     for split, row in rows.items():
-        line = (
-            f"{split:<16}{100 * row['accuracy']:>10.2f}{row['correct']:>9}{row['expressions']:>7}{row['not_found']:>15}"
-        )
-        lines.append(line + "".join(f"{100 * row[name]:>12.2f}" for name in shown))
+        counts = f"{row['correct']:>9}{row['expressions']:>7}{row['not_found']:>15}"
+        baselines = "".join(f"{_percent(row[name]):>12}" for name in shown)
+        lines.append(f"{split:<16}{_percent(row['accuracy']):>10}{counts}{baselines}")
     return "\n".join(lines)
+
+
+def _percent(fraction: float) -> str:
+    return "-" if math.isnan(fraction) else f"{100 * fraction:.2f}"
 
 
 def _show(folder: Path, key: str, image: RGB, expression: Expression, record: Record, answer: Found | None) -> None:

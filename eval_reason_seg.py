@@ -1,0 +1,106 @@
+"""Multi-object grounding on ReasonSeg: gIoU and cIoU for short, long and all questions, from one pass.
+
+python eval_reason_seg.py --dataset_dir ./eval/datasets \\
+    --interpreted_query_dir ./eval/datasets/reason_seg/interpreted_llava_v15_7b/test
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from eval.reason_seg import SUBSETS, ReasonSegJudge, report, table
+from eval.reason_seg_files import DEFAULT_PLACEHOLDER, read_queries, split_folder
+from eval.records import settings_of, write_results
+from eval.runner import (
+    RegionCache,
+    Stopwatch,
+    WorkDir,
+    add_run_options,
+    check_run_options,
+    model_names,
+    print_unreadable,
+    run_pictures,
+    start_processes,
+)
+from textregion import UserError
+from utils.cli import (
+    Parser,
+    add_boolean,
+    add_method_options,
+    add_model_options,
+    check_model_options,
+    load_segmenter,
+    run,
+)
+
+SPLITS = ("test", "val", "train")
+
+
+def _parse() -> argparse.Namespace:
+    parser = Parser(description=__doc__)
+    data = parser.add_argument_group("data")
+    data.add_argument("--dataset_dir", type=Path, required=True, metavar="DIR", help="folder that holds reason_seg/")
+    data.add_argument("--val_dataset", default="ReasonSeg|test", metavar="ReasonSeg|SPLIT", help="test, val or train")
+    data.add_argument(
+        "--interpreted_query_dir", type=Path, metavar="DIR", help="folder of the interpreted queries of the split"
+    )
+    add_boolean(data, "--use_interpreted_query", True, "ask for the interpreted answer instead of the question")
+    data.add_argument("--placeholder", default=DEFAULT_PLACEHOLDER, help="background query before an answer")
+    data.add_argument(
+        "--eval_query_type", choices=SUBSETS, help="short (phrases), long (sentences) or overall (default: all three)"
+    )
+    add_run_options(parser, "eval_results/reason_seg")
+    add_model_options(parser)
+    add_method_options(parser)
+    return parser.parse_args()
+
+
+def _split(name: str) -> str:
+    """``ReasonSeg|test`` or ``test`` -> ``test``."""
+    split = name.removeprefix("ReasonSeg|")
+    if split not in SPLITS:
+        raise UserError(f"--val_dataset must be ReasonSeg|test, ReasonSeg|val or ReasonSeg|train, but got {name!r}.")
+    return split
+
+
+def main() -> int:
+    args = _parse()
+    check_run_options(args)
+    check_model_options(args, "reasoning")
+    split = _split(args.val_dataset)
+    interpreted_dir = None
+    if args.use_interpreted_query:
+        published = args.dataset_dir / "reason_seg" / "interpreted_llava_v15_7b" / split
+        interpreted_dir = args.interpreted_query_dir or published
+    folder = split_folder(args.dataset_dir, split)
+    subset = args.eval_query_type or "overall"
+    pictures = read_queries(folder, interpreted_dir, subset, args.placeholder, args.limit)
+    watch = Stopwatch()
+    with start_processes(args.launcher) as processes:
+        args.device = processes.device(args.device)
+        segmenter = load_segmenter(args, "reasoning")
+        settings = settings_of(segmenter.options, models=model_names(segmenter), dtype=args.dtype)
+        cache = RegionCache(segmenter, args.cache, args.cache_gb)
+        with WorkDir(args.log_dir, settings, processes) as work:
+            judge = ReasonSegJudge(segmenter, args.show_dir)
+            outcome = run_pictures(pictures, judge, cache, work, processes)
+    if outcome is None:
+        return 0
+    results = report(pictures, outcome, [args.eval_query_type] if args.eval_query_type else SUBSETS)
+    asked = {
+        "val_dataset": split,
+        "eval_query_type": args.eval_query_type,
+        "use_interpreted_query": args.use_interpreted_query,
+        "placeholder": args.placeholder,
+        "limit": args.limit,
+    }
+    written = {"task": "reasoning", **results, "timing": watch.timing(cache)}
+    write_results(args.log_dir / "results.json", written, {**settings, **asked})
+    print(table(results))
+    print(f"Results: {args.log_dir / 'results.json'}")
+    return print_unreadable(outcome)
+
+
+if __name__ == "__main__":
+    run(main)
