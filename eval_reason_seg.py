@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from eval.reason_seg import SUBSETS, ReasonSegJudge, report, table
-from eval.reason_seg_files import DEFAULT_PLACEHOLDER, read_queries, split_folder
+from eval.reason_seg_files import DEFAULT_PLACEHOLDER, read_queries, split_folder, split_name
 from eval.records import settings_of, write_results
 from eval.runner import (
     RegionCache,
@@ -23,7 +23,6 @@ from eval.runner import (
     run_pictures,
     start_processes,
 )
-from textregion import UserError
 from utils.cli import (
     Parser,
     add_boolean,
@@ -33,8 +32,6 @@ from utils.cli import (
     load_segmenter,
     run,
 )
-
-SPLITS = ("test", "val", "train")
 
 
 def _parse() -> argparse.Namespace:
@@ -56,19 +53,11 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _split(name: str) -> str:
-    """``ReasonSeg|test`` or ``test`` -> ``test``."""
-    split = name.removeprefix("ReasonSeg|")
-    if split not in SPLITS:
-        raise UserError(f"--val_dataset must be ReasonSeg|test, ReasonSeg|val or ReasonSeg|train, but got {name!r}.")
-    return split
-
-
 def main() -> int:
     args = _parse()
     check_run_options(args)
     check_model_options(args, "reasoning")
-    split = _split(args.val_dataset)
+    split = split_name(args.val_dataset)
     interpreted_dir = None
     if args.use_interpreted_query:
         published = args.dataset_dir / "reason_seg" / "interpreted_llava_v15_7b" / split

@@ -60,6 +60,8 @@ class ReasonSegJudge:
         """(H, W) at the picture's own size, true where the target wins over the background."""
         if len(regions) == 0:  # what no region covers is background
             return np.zeros(regions.size_hw, dtype=np.bool_)
+        for word in query.words:  # one a call: the last bits of an embedding do not depend on where a run began
+            self._segmenter.text.encode([word])
         labels = self._segmenter.segment(regions, query.words).labels
         foreground: Mask = (labels > 0).cpu().numpy()
         return foreground

@@ -20,6 +20,7 @@ from textregion import UserError
 
 logger = logging.getLogger(__name__)
 
+SPLITS = ("test", "val", "train")
 DEFAULT_PLACEHOLDER = "background, anything but"
 PLAIN_BACKGROUND = "background, any other thing"
 _LARGEST_COORDINATE = 2**24
@@ -61,6 +62,18 @@ class Query:
     @property
     def subset(self) -> str:
         return "long" if self.is_sentence else "short"
+
+
+def split_name(name: str) -> str:
+    """``ReasonSeg|test`` or ``test`` -> ``test``.
+
+    Raises:
+        UserError: no split of ReasonSeg.
+    """
+    split = name.removeprefix("ReasonSeg|")
+    if split not in SPLITS:
+        raise UserError(f"--val_dataset must be ReasonSeg|test, ReasonSeg|val or ReasonSeg|train, but got {name!r}.")
+    return split
 
 
 def split_folder(dataset_dir: Path, split: str) -> Path:
