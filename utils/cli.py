@@ -8,6 +8,7 @@ import difflib
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
@@ -240,7 +241,7 @@ def run(main: Callable[[], int], interrupted: str = "the same command goes on fr
     A :class:`UserError` is one line on stderr and status 2; Ctrl-C is one line (``interrupted`` says how to resume) and
     status 130; a closed pipe is quiet.
     """
-    _configure_logging()
+    _quieten_others()
     try:
         status = main()
         sys.stdout.flush()
@@ -257,8 +258,12 @@ def run(main: Callable[[], int], interrupted: str = "the same command goes on fr
     sys.exit(status)
 
 
-def _configure_logging() -> None:
+def _quieten_others() -> None:
     """Our warnings and everybody's errors go to stderr; what other libraries remark is left out."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    if logging.root.handlers:
+        return  # whoever runs us has set it up
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR, format="%(levelname)s: %(message)s")
     for name in _OWN_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
