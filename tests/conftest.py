@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import pytest
+import torch
+import torch.nn.functional as F
 from hypothesis import settings
-from torch import nn
+from torch import Tensor, nn
 
 from tests.parity.tiny_models import tiny_encoder, tiny_sam2
 from textregion import Encoder, MaskGenerator, SegmenterOptions, TextRegionSegmenter
@@ -49,6 +52,18 @@ def tiny_options() -> SegmenterOptions:
     )
 
 
+class WordFeatures:
+    """A unit vector for every word, in the place of a text tower (siglip2_tiny has none of its own size)."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def encode(self, words: list[str]) -> Tensor:
+        """(K, D)."""
+        seeds = [torch.Generator().manual_seed(zlib.crc32(word.encode())) for word in words]
+        return F.normalize(torch.stack([torch.randn(self.size, generator=seed) for seed in seeds]), dim=1)
+
+
 @pytest.fixture(scope="session")
 def segmenters(
     encoders: dict[str, Encoder], sam2_model: nn.Module, tiny_options: SegmenterOptions
@@ -56,7 +71,9 @@ def segmenters(
     """A segmenter of every family around the same tiny SAM 2."""
     generator = MaskGenerator(sam2_model, tiny_options)
     crop = {"clip": 96, "siglip2": None, "pe": None}
-    return {
+    built = {
         family: TextRegionSegmenter(encoder, generator, tiny_options.replace(crop_size=crop[family]))
         for family, encoder in encoders.items()
     }
+    built["siglip2"].text = WordFeatures(encoders["siglip2"].embed_dim)  # type: ignore[assignment]
+    return built

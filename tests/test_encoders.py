@@ -1,0 +1,213 @@
+"""The three families against the models that they wrap, and the names that users write."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import pickle
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tests.parity.tiny_models import CLIP_CONFIG, tiny_clip
+from textregion import Encoder, UserError, load_encoder
+from textregion.encoders import ClipVitEncoder, supported_architectures
+from textregion.encoders.clip_vit import position_embedding
+from textregion.encoders.loading import resolve_architecture
+
+from .conftest import FAMILIES, WEIGHTS
+
+TOKENIZER = open_clip.SimpleTokenizer(context_length=77)
+
+
+def _views(encoder: Encoder, count: int = 2) -> Tensor:
+    size = encoder.crop_size if encoder.fixed_crop_size else 96
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_contract(family: str, encoders: dict[str, Encoder]) -> None:
+    encoder = encoders[family]
+    views = _views(encoder)
+    with torch.no_grad():
+        values = encoder.patch_features(views).values
+        alone = torch.cat([encoder.patch_features(view[None]).values for view in views])
+        tokens = encoder.project(torch.randn(5, values.shape[1]))
+        text = encoder.encode_text(encoder.tokenize(["a dog", "a cat", "a tree"]))
+    side = views.shape[-1] // encoder.patch_size
+    assert values.shape == (2, 128, side, side)
+    torch.testing.assert_close(alone, values, atol=1e-5, rtol=1e-4)
+    assert tokens.shape == (5, encoder.embed_dim)
+    torch.testing.assert_close(tokens.norm(dim=1), torch.ones(5))
+    torch.testing.assert_close(text.norm(dim=1), torch.ones(3))
+
+
+def test_clip_values_pooled_by_the_blocks_own_attention_are_the_image_embedding() -> None:
+    model: Any = tiny_clip(WEIGHTS)
+    encoder: Any = load_encoder(model, tokenizer=TOKENIZER, device="cpu", crop_size=96)
+    views = _views(encoder)
+    with torch.no_grad():
+        hidden = encoder._last_block_input(views)
+        block = model.visual.transformer.resblocks[-1]
+        normed = block.ln_1(hidden)
+        # the attention is put in the place of pooling weights, head by head; the residual is added by hand
+        width, heads = normed.shape[-1], block.attn.num_heads
+        query, key, value = F.linear(normed, block.attn.in_proj_weight, block.attn.in_proj_bias).chunk(3, dim=-1)
+        split = [t.unflatten(2, (heads, width // heads)).transpose(1, 2) for t in (query[:, :1], key, value)]
+        pooled = F.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)[:, 0]
+        token = hidden[:, 0] + block.attn.out_proj(pooled)
+        token = token + block.mlp(block.ln_2(token))
+        ours = F.normalize(model.visual.ln_post(token) @ model.visual.proj, dim=-1)
+        torch.testing.assert_close(ours, F.normalize(model.encode_image(views), dim=-1), atol=1e-5, rtol=0)
+        values = encoder.patch_features(views).values.flatten(2).transpose(1, 2)
+        torch.testing.assert_close(values, value[:, 1:], atol=1e-5, rtol=0)
+
+
+def test_the_dense_attention_is_the_sum_of_two_softmaxes() -> None:
+    from textregion.encoders.clip_vit import _self_correlation
+
+    torch.manual_seed(1)
+    model: Any = tiny_clip(WEIGHTS)
+    block = model.visual.transformer.resblocks[-1]
+    normed = torch.randn(1, 5, 128)
+    with torch.no_grad():
+        query, key, value = F.linear(normed, block.attn.in_proj_weight, block.attn.in_proj_bias)[0].chunk(3, dim=-1)
+        outputs = []
+        for head in range(2):
+            q, k, v = (t[:, head * 64 : head * 64 + 64] for t in (query, key, value))
+            weights = torch.softmax(q @ q.T * 64**-0.5, -1) + torch.softmax(k @ k.T * 64**-0.5, -1)
+            outputs.append(weights @ v)
+        expected = block.attn.out_proj(torch.cat(outputs, 1))
+        torch.testing.assert_close(_self_correlation(block, normed)[0], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_position_embedding_keeps_its_own_grid_and_samples_others_as_published() -> None:
+    own = torch.randn(1 + 36, 8)
+    assert position_embedding(own, 6) is own
+    wide = position_embedding(own, 9)
+    assert wide.shape == (82, 8)
+    assert torch.equal(wide[0], own[0])
+    # scale factor (9 + 0.1) / 6, not 9 / 6: the samples lie at (i + 0.5) * 6 / 9.1 - 0.5
+    values = torch.tensor([0.0, 3.0, -1.0, 4.0, 1.0, 5.0])
+    column = position_embedding(torch.cat([torch.zeros(1, 1), values.repeat(6)[:, None]]), 9)[1:, 0].reshape(9, 9)[4]
+    expected = [_cubic(values.tolist(), (i + 0.5) * 6 / 9.1 - 0.5) for i in range(9)]
+    torch.testing.assert_close(column, torch.tensor(expected), atol=1e-5, rtol=0)
+
+
+def _cubic(values: list[float], position: float, a: float = -0.75) -> float:
+    """Cubic convolution at a position, borders repeated."""
+    total, first = 0.0, math.floor(position) - 1
+    for index in range(first, first + 4):
+        x = abs(position - index)
+        near = (a + 2) * x**3 - (a + 3) * x**2 + 1
+        far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
+        total += values[min(max(index, 0), len(values) - 1)] * (near if x <= 1 else far)
+    return total
+
+
+def test_scores_of_each_family(encoders: dict[str, Encoder]) -> None:
+    tokens, text = torch.eye(2), torch.tensor([[0.5, 0.25]])
+    assert encoders["clip"].scores(tokens, text).tolist() == [[0.5], [0.25]]
+    assert encoders["pe"].scores(tokens, text).tolist() == [[0.5], [0.25]]
+    scale = float(torch.tensor(2.0).exp())
+    torch.testing.assert_close(
+        encoders["siglip2"].scores(tokens, text), torch.tensor([[0.5 * scale - 3], [0.25 * scale - 3]])
+    )
+
+
+def test_other_features_and_dense_are_for_clip_alone(encoders: dict[str, Encoder]) -> None:
+    views = _views(encoders["siglip2"])
+    for wrong in ({"feature": "input"}, {"dense": True}):
+        with pytest.raises(ValueError, match=r"CLIP ViT|dense"):
+            encoders["siglip2"].patch_features(views, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("written", "ours"),
+    [
+        ("ViT-B/16", "ViT-B-16"),
+        ("ViT-L/14@336px", "ViT-L-14-336"),
+        ("ViT-H/14", "ViT-H-14"),
+        ("ViT-B-16-SigLIP2", "ViT-B-16-SigLIP2"),
+        ("ViT-SO400M-16-SigLIP2-384", "ViT-SO400M-16-SigLIP2-384"),
+        ("PE-Core-B16-224", "PE-Core-B-16"),
+        ("PE-Core-L14-336", "PE-Core-L-14-336"),
+    ],
+)
+def test_names_as_users_write_them(written: str, ours: str) -> None:
+    assert resolve_architecture(written) == ours
+
+
+def test_unknown_and_unsupported_architectures() -> None:
+    with pytest.raises(UserError, match=r"Did you mean .*ViT-B-16"):
+        resolve_architecture("ViT-B/61")
+    for convolutional in ("RN50", "convnext_base", "EVA02-L-14", "coca_ViT-B-32"):
+        with pytest.raises(UserError, match=r"not supported\. Supported: .*PE-Core-B-16"):
+            resolve_architecture(convolutional)
+    assert {"ViT-B-16", "ViT-L-16-SigLIP2-256", "PE-Core-L-14-336"} <= set(supported_architectures())
+    with pytest.raises(UserError, match=r"neither a file nor a tag .*openai"):
+        load_encoder("ViT-B/16", "opneai", device="cpu")
+    with pytest.raises(UserError, match="webli"):
+        load_encoder("ViT-B-16-SigLIP2", "openai", device="cpu")
+
+
+@pytest.fixture
+def tiny_architecture(tmp_path: Path) -> str:
+    """An architecture of our own among open_clip's, small enough to be written to a file."""
+    import json
+
+    config = {**CLIP_CONFIG, "text_cfg": {**CLIP_CONFIG["text_cfg"], "width": 32, "vocab_size": 49408}}
+    (tmp_path / "tiny-vit-test.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / "tiny-vit-test.json")
+    supported_architectures.cache_clear()
+    return "tiny-vit-test"
+
+
+def test_a_checkpoint_file_is_loaded_and_a_wrong_one_refused(tiny_architecture: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = open_clip.create_model(tiny_architecture)
+    torch.save(model.state_dict(), tmp_path / "good.pt")
+    encoder = load_encoder(tiny_architecture, str(tmp_path / "good.pt"), device="cpu")
+    assert isinstance(encoder, ClipVitEncoder)
+    assert encoder.crop_size == 336
+    torch.testing.assert_close(encoder._visual.proj, model.visual.proj)
+    assert encoder.name != load_encoder(model, tokenizer=TOKENIZER, device="cpu").name
+    state = dict(itertools.islice(model.state_dict().items(), 5))
+    torch.save(state, tmp_path / "other.pt")
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "good.pt").read_bytes()[:1000])
+    for name in ("other.pt", "cut.pt"):
+        with pytest.raises(UserError, match=name):
+            load_encoder(tiny_architecture, str(tmp_path / name), device="cpu")
+
+
+class RunsCode:
+    """What a hostile pickle holds."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return Path.touch.__get__(self.path), ()  # type: ignore[return-value]
+
+
+def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(tiny_architecture: str, tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    with open(tmp_path / "evil.pt", "wb") as file:
+        pickle.dump({"state_dict": RunsCode(mark)}, file)
+    with pytest.raises(UserError, match=r"evil\.pt"):
+        load_encoder(tiny_architecture, str(tmp_path / "evil.pt"), device="cpu")
+    assert not mark.exists()
+
+
+def test_ready_models_of_other_kinds_are_refused() -> None:
+    with pytest.raises(UserError, match="tokenizer"):
+        load_encoder(tiny_clip(WEIGHTS), device="cpu")
+    model: Any = tiny_clip(WEIGHTS)
+    model.visual = nn.Conv2d(3, 8, 3)
+    with pytest.raises(UserError, match="Conv2d is not supported"):
+        load_encoder(model, tokenizer=TOKENIZER, device="cpu")

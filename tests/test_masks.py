@@ -1,0 +1,108 @@
+"""From SAM 2's predictions to regions: filters, NMS, order, fusion, on masks drawn by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from textregion import MaskGenerator, SegmenterOptions
+from textregion.masks import fuse_regions, mask_boxes, point_grid, select, stability_score
+
+OPTIONS = SegmenterOptions(min_size=3, pred_iou_thresh=0.5, stability_score_thresh=0.5)
+SIZE = 16
+
+
+def _prediction(*rows: list[tuple[tuple[int, int, int, int], float]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points of three outputs each (sub-part, part, whole): a box (top, left, bottom, right) and a predicted IoU."""
+    logits = torch.full((len(rows), 3, SIZE, SIZE), -8.0)
+    iou = torch.zeros(len(rows), 3)
+    for point, outputs in enumerate(rows):
+        for output, ((top, left, bottom, right), score) in enumerate(outputs):
+            logits[point, output, top:bottom, left:right] = 8.0
+            iou[point, output] = score
+    return logits.half(), iou
+
+
+NOTHING = ((0, 0, 0, 0), 0.0)
+
+
+def test_point_grid_runs_row_by_row_through_centres() -> None:
+    assert point_grid(2).tolist() == [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]]
+
+
+def test_boxes_have_inclusive_corners_and_empty_masks_none() -> None:
+    logits = torch.full((2, 5, 6), -1.0)
+    logits[0, 1:4, 2:6] = 1.0
+    assert mask_boxes(logits).tolist() == [[2, 1, 5, 3], [0, 0, 0, 0]]
+
+
+def test_stability_is_a_ratio_of_areas() -> None:
+    logits = torch.tensor([[[2.0, 2.0], [0.5, -5.0]], [[-5.0, -5.0], [-5.0, -5.0]]])
+    np.testing.assert_allclose(stability_score(logits), [2 / 3, 0.0], atol=1e-6)
+
+
+def test_order_is_whole_part_subpart_then_predicted_iou() -> None:
+    kept = select(
+        _prediction(
+            [((0, 0, 4, 4), 0.95), ((0, 8, 4, 12), 0.6), ((8, 0, 12, 4), 0.7)],
+            [((8, 8, 12, 12), 0.55), NOTHING, ((12, 12, 16, 16), 0.9)],
+        ),
+        OPTIONS,
+    )
+    assert kept.output_index.tolist() == [2, 2, 1, 0, 0]
+    np.testing.assert_allclose(kept.iou, [0.9, 0.7, 0.6, 0.95, 0.55], atol=1e-6)
+
+
+def test_masks_and_scores_stay_together_through_the_filters() -> None:
+    kept = select(
+        _prediction(
+            [((0, 0, 4, 4), 0.9), ((0, 0, 1, 2), 0.99), ((8, 8, 16, 16), 0.4)],
+            [((8, 8, 16, 16), 0.6), NOTHING, ((8, 8, 16, 15), 0.8)],
+        ),
+        OPTIONS,
+    )
+    # 0.99 is too small, 0.4 too unsure, 0.6 overlaps 0.8 by 6 / 7 in box IoU: below 0.9, so both stay
+    assert [tuple(box) for box in kept.boxes_xyxy.int().tolist()] == [(8, 8, 14, 15), (0, 0, 3, 3), (8, 8, 15, 15)]
+    np.testing.assert_allclose(kept.iou, [0.8, 0.9, 0.6], atol=1e-6)
+    pair = _prediction([((8, 8, 16, 16), 0.6), NOTHING, ((8, 8, 16, 15), 0.8)])
+    strict = select(pair, OPTIONS.replace(box_nms_thresh=0.8))
+    np.testing.assert_allclose(strict.iou, [0.8], atol=1e-6)
+
+
+def test_nothing_passes_the_filters() -> None:
+    kept = select(_prediction([NOTHING, NOTHING, NOTHING]), OPTIONS)
+    assert len(kept) == 0
+    regions = fuse_regions(kept, (32, 32), OPTIONS)
+    assert len(regions) == 0
+    assert regions.full().shape == (0, 32, 32)
+
+
+def test_contained_masks_join_the_first_and_others_stay() -> None:
+    kept = select(
+        _prediction(
+            [((0, 0, 6, 8), 0.9), NOTHING, ((0, 0, 8, 8), 0.8)],
+            [((10, 10, 14, 14), 0.7), NOTHING, NOTHING],
+        ),
+        OPTIONS,
+    )
+    fused = fuse_regions(kept, (64, 64), OPTIONS)
+    assert fused.region_of.tolist() == [0, 0, 1]
+    np.testing.assert_allclose(fused.scores, [0.8, 0.7], atol=1e-6)
+    assert fused.full()[0, 8, 8] == 3.0
+    apart = fuse_regions(kept, (64, 64), OPTIONS.replace(fuse_mask=False))
+    assert apart.region_of.tolist() == [0, 1, 2]
+    # a small box inside a large one has a box IoU of 0.2 or less, so it is never compared
+    far = select(_prediction([((0, 0, 3, 3), 0.9), NOTHING, ((0, 0, 8, 8), 0.8)]), OPTIONS)
+    assert fuse_regions(far, (64, 64), OPTIONS).region_of.tolist() == [0, 1]
+
+
+def test_chunks_of_points_do_not_change_the_masks(sam2_model: nn.Module) -> None:
+    image = np.random.default_rng(3).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    options = SegmenterOptions(points_per_side=4)
+    generator = MaskGenerator(sam2_model, options)
+    whole, whole_iou = generator.predict(image)
+    parts, parts_iou = generator.predict(image, options.replace(points_per_batch=5))
+    assert whole.shape == (16, 3, 64, 64)
+    torch.testing.assert_close(parts_iou, whole_iou, atol=1e-5, rtol=0)
+    torch.testing.assert_close(parts.float(), whole.float(), atol=2e-2, rtol=1e-2)

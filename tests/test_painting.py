@@ -1,0 +1,103 @@
+"""Scores and masks become a class map: by hand, and invariants."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from textregion import RegionMasks, painting
+from textregion.painting import DenseScores, class_probabilities, paint
+
+
+def _masks(seed: int, regions: int, output_hw: tuple[int, int] = (33, 47)) -> RegionMasks:
+    noise = torch.randn(regions, 8, 8, generator=torch.Generator().manual_seed(seed))
+    return RegionMasks.from_masks(noise * 3, output_hw)
+
+
+def test_two_regions_on_a_picture_of_4_by_4_by_hand() -> None:
+    left, bottom = torch.zeros(4, 4), torch.zeros(4, 4)
+    left[:, :2], bottom[3, :] = 1.0, 1.0
+    scores = torch.tensor([[0.0, 0.3, 0.0], [0.0, 0.0, 0.5]])
+    labels, confidence = paint(RegionMasks.from_masks(torch.stack([left, bottom])), scores, (4, 4), scale=10)
+    assert labels.tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0], [2, 2, 2, 2]]
+    torch.testing.assert_close(confidence[0, 0], torch.softmax(torch.tensor([0.0, 3.0, 0.0]), 0)[1])
+    torch.testing.assert_close(confidence[0, 3], torch.tensor(1 / 3))
+    torch.testing.assert_close(confidence[3, 0], torch.softmax(torch.tensor([0.0, 3.0, 5.0]), 0)[2])
+
+
+def test_pixels_that_no_region_covers() -> None:
+    masks = RegionMasks.from_masks(torch.tensor([[[1.0, 0.0]]]))
+    scores = torch.tensor([[0.1, 0.9]])
+    labels, confidence = paint(masks, scores, (1, 2), uncovered="first")
+    assert labels.tolist() == [[1, 0]]
+    assert float(confidence[0, 1]) == pytest.approx(1.0)
+    dense = DenseScores(torch.tensor([[[0.0]], [[0.4]]]))
+    labels, confidence = paint(masks, scores, (1, 2), uncovered="dense", dense=dense)
+    assert labels.tolist() == [[1, 1]]
+    torch.testing.assert_close(confidence[0, 1], torch.softmax(torch.tensor([0.0, 20.0]), 0)[1])
+    with pytest.raises(ValueError, match="dense scores"):
+        paint(masks, scores, (1, 2), uncovered="dense")
+
+
+def test_synonyms_take_the_maximum_and_low_confidence_is_class_zero() -> None:
+    masks = RegionMasks.from_masks(torch.ones(1, 1, 1))
+    scores = torch.tensor([[0.02, 0.05, 0.06]])
+    probabilities = torch.softmax(scores[0] * 50, 0)
+    labels, confidence = paint(masks, scores, (1, 1), class_of=[0, 0, 1])
+    assert labels.item() == 1
+    torch.testing.assert_close(confidence[0, 0], probabilities[2])
+    labels, confidence = paint(masks, scores, (1, 1), class_of=[0, 1, 1], prob_thd=0.99)
+    assert labels.item() == 0
+    torch.testing.assert_close(confidence[0, 0], probabilities[2])
+
+
+def test_hard_masks_count_in_full() -> None:
+    masks = RegionMasks.from_masks(torch.full((1, 1, 1), 0.25))
+    scores = torch.tensor([[0.0, 0.04]])
+    _, soft = paint(masks, scores, (1, 1))
+    _, hard = paint(masks, scores, (1, 1), mask_type="hard")
+    torch.testing.assert_close(soft[0, 0], torch.sigmoid(torch.tensor(0.5)))
+    torch.testing.assert_close(hard[0, 0], torch.sigmoid(torch.tensor(2.0)))
+
+
+@given(st.integers(0, 500), st.integers(1, 4), st.integers(1, 6))
+def test_bands_equal_the_whole(seed: int, regions: int, words: int) -> None:
+    masks, scores = _masks(seed, regions), torch.rand(regions, words, generator=torch.Generator().manual_seed(seed))
+    values = masks.full((33, 47)).float().clamp(max=1)
+    expected = torch.softmax(torch.einsum("rk,rhw->khw", scores, values) * 50, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(painting, "BAND_BYTES", 20_000)
+        bands = list(class_probabilities(masks, scores, (33, 47)))
+    assert len(bands) > 1
+    torch.testing.assert_close(torch.cat([band for _, band in bands], 1), expected, atol=1e-5, rtol=1e-4)
+
+
+@given(st.integers(0, 500), st.permutations(range(4)))
+def test_the_order_of_regions_and_of_words_does_not_matter(seed: int, order: list[int]) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    masks, scores = _masks(seed, 4), torch.rand(4, 4, generator=generator)
+    index = torch.tensor(order)
+    labels, confidence = paint(masks, scores, (20, 30), uncovered="dense", dense=DenseScores(torch.rand(4, 3, 3)))
+    turned, same = paint(masks[index], scores[index], (20, 30), uncovered="uniform")
+    plain, plain_confidence = paint(masks, scores, (20, 30), uncovered="uniform")
+    torch.testing.assert_close(same, plain_confidence, atol=1e-4, rtol=0)
+    assert float((turned == plain).float().mean()) > 0.99
+    by_words, _ = paint(masks, scores[:, index], (20, 30))
+    sure = (masks.full((20, 30)) > 0).any(0)
+    assert float((index[by_words] == plain)[sure].float().mean()) > 0.99
+    assert labels.shape == confidence.shape == (20, 30)
+
+
+def test_no_regions_at_all() -> None:
+    none = RegionMasks.from_masks(torch.zeros(0, 4, 4), (6, 5))
+    labels, confidence = paint(none, torch.zeros(0, 4), (6, 5))
+    assert labels.shape == (6, 5)
+    assert bool((labels == 0).all())
+    torch.testing.assert_close(confidence, torch.full((6, 5), 0.25))
+    grid = torch.tensor([[[0.0, 1.0]], [[1.0, 0.0]]])
+    labels, _ = paint(none, torch.zeros(0, 2), (1, 4), uncovered="dense", dense=DenseScores(grid))
+    assert labels.tolist() == [[1, 1, 0, 0]]
+    assert F.one_hot(labels).sum() == 4

@@ -1,0 +1,103 @@
+"""Soft masks kept small: whatever part of the full size is asked for, it is that of the whole."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from textregion import RegionMasks
+from textregion.region_masks import _containment, containment_exceeds
+from textregion.resample import bilinear_axis, sample
+
+
+def _soft(seed: int, count: int, size: int = 12) -> torch.Tensor:
+    noise = torch.randn(count, size, size, generator=torch.Generator().manual_seed(seed))
+    return (F.avg_pool2d(noise[None], 3, 1, 1)[0] * 6).clamp(0, 3).half()
+
+
+def _grouped(seed: int) -> RegionMasks:
+    ones = torch.ones(3)
+    return RegionMasks(_soft(seed, 5), torch.tensor([0, 1, 1, 1, 2]), ones, ones, (31, 40))
+
+
+def _whole(logits: torch.Tensor, size_hw: tuple[int, int]) -> torch.Tensor:
+    return F.interpolate(logits[None].float(), size_hw, mode="bilinear", align_corners=False)[0].half()
+
+
+@given(st.integers(0, 500), st.integers(1, 40), st.integers(1, 40))
+def test_full_masks_are_interpolated_and_joined_by_maximum(seed: int, height: int, width: int) -> None:
+    masks = _grouped(seed)
+    members = _whole(masks.logits, (height, width))
+    expected = torch.stack([members[0], members[1:4].amax(0), members[4]])
+    torch.testing.assert_close(masks.full((height, width)), expected, atol=2e-3, rtol=0)
+
+
+@given(st.integers(0, 500), st.integers(0, 30), st.integers(1, 31))
+def test_a_band_of_rows_is_that_band_of_the_whole(seed: int, start: int, length: int) -> None:
+    masks = _grouped(seed)
+    rows, cols = masks.axes((31, 40))
+    band = slice(start, start + length)
+    assert torch.equal(masks.at(rows[band], cols), masks.full()[:, band])
+
+
+def test_picking_regions_keeps_members_scores_and_order() -> None:
+    masks = RegionMasks(
+        _soft(1, 4), torch.tensor([0, 1, 1, 2]), torch.tensor([0.9, 0.8, 0.7]), torch.tensor([0.1, 0.2, 0.3]), (9, 9)
+    )
+    picked = masks[torch.tensor([2, 1])]
+    assert picked.region_of.tolist() == [0, 1, 1]
+    assert picked.scores.tolist() == pytest.approx([0.7, 0.8])
+    assert picked.stability.tolist() == pytest.approx([0.3, 0.2])
+    assert torch.equal(picked.full(), masks.full()[[2, 1]])
+    assert torch.equal(masks.full(regions=torch.tensor([1])), masks.full()[1:2])
+    assert torch.equal(masks[torch.tensor([False, True, False])].full(), masks.full()[1:2])
+    assert len(masks[torch.zeros(3, dtype=torch.bool)]) == 0
+
+
+def test_boxes_of_the_low_resolution_masks() -> None:
+    soft = torch.zeros(2, 6, 8)
+    soft[0, 1:3, 2:5] = 1.0
+    soft[1, 5, 7] = 0.5
+    assert RegionMasks.from_masks(soft).low_res_boxes().tolist() == [[1, 2, 3, 5], [5, 7, 6, 8]]
+
+
+@pytest.mark.parametrize(
+    ("region_of", "scores"), [([0, 0, 2], 3), ([1, 1, 2], 2), ([0, 1, 0], 2), ([0, 1, 1], 3), ([0, 1], 2)]
+)
+def test_inconsistent_columns_are_refused(region_of: list[int], scores: int) -> None:
+    column = torch.ones(scores)
+    with pytest.raises(ValueError, match=r"region_of|expected"):
+        RegionMasks(_soft(0, 3), torch.tensor(region_of), column, column, (4, 4))
+
+
+@given(st.integers(0, 2000), st.integers(13, 60), st.integers(13, 60), st.floats(0.05, 0.95))
+def test_containment_bounds_decide_as_the_full_size_does(seed: int, height: int, width: int, threshold: float) -> None:
+    soft = _soft(seed, 5)
+    decided = containment_exceeds(soft[0], soft[1:], (height, width), threshold)
+    full = _whole(soft, (height, width)).double()
+    for one, other, said in zip([full[0]] * 4, full[1:], decided):
+        contained = float(torch.minimum(one, other).sum() / min(one.sum(), other.sum()))
+        if abs(contained - threshold) > 1e-4:
+            assert said == (contained > threshold)
+
+
+def test_containment_by_hand() -> None:
+    small, large = torch.zeros(4, 4), torch.zeros(4, 4)
+    small[:2, :2], large[:2, :] = 1.0, 2.0
+    axes = bilinear_axis(4, 4), bilinear_axis(4, 4)
+    assert _containment(small, large, *axes) == 1.0
+    assert _containment(large, torch.ones(4, 4), *axes) == 0.5
+    assert containment_exceeds(small, torch.zeros(0, 4, 4), (4, 4), 0.5) == []
+
+
+@given(st.integers(1, 20), st.integers(1, 60))
+def test_sampling_totals_and_values(source: int, target: int) -> None:
+    axis = bilinear_axis(source, target)
+    values = torch.rand(source, generator=torch.Generator().manual_seed(source))
+    expected = F.interpolate(values[None, None], target, mode="linear", align_corners=False)[0, 0]
+    one = bilinear_axis(1, 1)
+    torch.testing.assert_close(sample(values[None], one, axis)[0], expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(axis.totals(source) @ values, expected.sum(), atol=1e-3, rtol=1e-4)

@@ -1,0 +1,121 @@
+"""Words through the prompt ensemble, the cache, and class files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
+from torch import Tensor
+
+from textregion import ClassWords, Encoder, UserError
+from textregion.text import TextBank
+
+
+class CountingEncoder:
+    """Counts the texts that reach the text tower."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self.name = encoder.name
+        self.embed_dim = encoder.embed_dim
+        self.device = encoder.device
+        self.encoded = 0
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        return self.encoder.tokenize(texts)
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        self.encoded += len(tokens)
+        return self.encoder.encode_text(tokens)
+
+
+@pytest.fixture
+def counting(clip_encoder: Encoder) -> CountingEncoder:
+    return CountingEncoder(clip_encoder)
+
+
+def test_a_word_is_the_normalised_mean_of_its_templates(clip_encoder: Encoder) -> None:
+    texts = [template("red circle") for template in OPENAI_IMAGENET_TEMPLATES]
+    assert len(texts) == 80
+    features = clip_encoder.encode_text(clip_encoder.tokenize(texts))
+    own = TextBank(clip_encoder).encode(["red circle"])[0]
+    torch.testing.assert_close(own, F.normalize(features.mean(0), dim=0))
+
+
+def test_each_word_is_encoded_once_and_batches_equal_one_by_one(counting: CountingEncoder) -> None:
+    words = ["dog", "tree", "dog", "car", "boat", "sun", "cup"]
+    bank = TextBank(counting)  # type: ignore[arg-type]
+    together = bank.encode(words)
+    assert counting.encoded == 6 * 80
+    assert torch.equal(bank.encode(["cup", "dog"]), together[[6, 0]])
+    assert counting.encoded == 6 * 80
+    alone = torch.cat([TextBank(counting).encode([word]) for word in words])  # type: ignore[arg-type]
+    torch.testing.assert_close(alone, together, atol=1e-5, rtol=0)
+
+
+def test_the_cache_on_disk_serves_a_second_run_and_mends_itself(counting: CountingEncoder, tmp_path: Path) -> None:
+    first = TextBank(counting, tmp_path).encode(["dog", "tree"])  # type: ignore[arg-type]
+    assert counting.encoded == 160
+    assert torch.equal(TextBank(counting, tmp_path).encode(["tree", "dog"]), first[[1, 0]])  # type: ignore[arg-type]
+    assert counting.encoded == 160
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 2
+    files[0].write_bytes(files[0].read_bytes()[:20])
+    again = TextBank(counting, tmp_path).encode(["dog", "tree"])  # type: ignore[arg-type]
+    torch.testing.assert_close(again, first)
+    assert counting.encoded == 240
+    counting.name = "another model"
+    TextBank(counting, tmp_path).encode(["dog"])  # type: ignore[arg-type]
+    assert counting.encoded == 320
+
+
+def test_a_long_text_is_cut_off_with_a_warning(clip_encoder: Encoder, caplog: pytest.LogCaptureFixture) -> None:
+    bank = TextBank(clip_encoder)
+    with caplog.at_level(logging.WARNING, "textregion.text"):
+        bank.encode(["dog"])
+        assert not caplog.records
+        long = bank.encode(["dog " * 2000])
+    assert long.shape == (1, 64)
+    assert "longer than the model's context" in caplog.text
+
+
+@pytest.mark.parametrize("words", [[], [""], ["dog", "  \n"], "dog", [3]])
+def test_no_words_and_blank_words_are_refused(clip_encoder: Encoder, words: list[str]) -> None:
+    with pytest.raises(UserError, match="word"):
+        TextBank(clip_encoder).encode(words)
+
+
+def test_any_other_text_gives_a_unit_embedding(clip_encoder: Encoder) -> None:
+    words = ["🐶", "שלום עולם", "\x07bell", "名前", "a\nb", "'quoted'", "ﬁ"]
+    embeddings = TextBank(clip_encoder).encode(words)
+    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(len(words)))
+
+
+def test_class_files_are_read_byte_for_byte(tmp_path: Path) -> None:
+    path = tmp_path / "cls.txt"
+    path.write_bytes(b"sky; wall ;tree\nbuilding, edifice\nwood ")
+    words = ClassWords.from_file(path)
+    assert words.words == ("sky", "wall ;tree", "building, edifice", "wood ")
+    assert words.class_of == (0, 0, 1, 2)
+    assert words.num_classes == 3
+    path.write_bytes(b"sky\nwood\n")
+    assert ClassWords.from_file(path).words == ("sky", "wood")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "no words"), (b"sky\n\nsea\n", "Line 2"), (b"sky; \n", "Line 1"), (b"\xff\xfe", "UTF-8")],
+)
+def test_a_bad_class_file_is_one_sentence(content: bytes, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "cls.txt"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=said) as caught:
+        ClassWords.from_file(path)
+    assert str(path) in str(caught.value)
+    with pytest.raises(UserError, match=r"none\.txt"):
+        ClassWords.from_file(tmp_path / "none.txt")

@@ -1,0 +1,135 @@
+"""Colours of words, overlays and the heat map, looked at through their pixels."""
+
+from __future__ import annotations
+
+import logging
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from textregion import visualize
+
+WORDS = ["sky", "grass", "house", "red car", "собака", "tree", "water", "sand", "person", "boat"]
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(rgb[None].astype(np.float32) / 255, cv2.COLOR_RGB2Lab)[0]
+
+
+@given(st.permutations(WORDS))
+def test_colours_do_not_depend_on_the_order_of_the_words(order: list[str]) -> None:
+    usual = dict(zip(WORDS, visualize.word_colours(WORDS).tolist()))
+    assert dict(zip(order, visualize.word_colours(order).tolist())) == usual
+
+
+def test_most_words_keep_their_colour_in_any_company() -> None:
+    together = visualize.word_colours(WORDS)
+    alone = np.concatenate([visualize.word_colours([word]) for word in WORDS])
+    assert (together == alone).all(1).sum() >= len(WORDS) - 2  # only near-collisions are resolved
+
+
+@given(st.lists(st.text(min_size=1), min_size=2, max_size=12, unique=True))
+def test_colours_of_one_picture_can_be_told_apart(words: list[str]) -> None:
+    colours = lab(visualize.word_colours(words))
+    distances = np.linalg.norm(colours[:, None] - colours, axis=2) + 1e3 * np.eye(len(words))
+    assert distances.min() > 9
+
+
+def test_256_words_have_256_colours() -> None:
+    colours = visualize.word_colours([f"word {number}" for number in range(256)])
+    assert len(np.unique(colours, axis=0)) == 256
+    assert visualize.word_colours([]).shape == (0, 3)
+    same = visualize.word_colours(["dog", "cat", "dog"])
+    assert (same[0] == same[2]).all()
+
+
+def scene(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """A grey picture whose left half is word 3 and right half word 1."""
+    labels = np.full((height, width), 3)
+    labels[:, width // 2 :] = 1
+    return np.full((height, width, 3), 100, np.uint8), labels
+
+
+def test_overlay_tints_the_picture_and_names_what_occurs() -> None:
+    image, labels = scene(400, 600)
+    before = image.copy()
+    colours = visualize.word_colours(WORDS)
+    shown = visualize.overlay(image, torch.from_numpy(labels), WORDS, opacity=0.5)
+    pixels = np.asarray(shown)
+    assert shown.mode == "RGB"
+    assert shown.width == 600
+    assert shown.height > 400  # the legend lies under a wide picture
+    for column, word in ((100, 3), (500, 1)):
+        assert np.abs(pixels[200, column].astype(int) - (100 + colours[word].astype(int)) / 2).max() <= 1
+    assert (pixels[200, 299:301] == 255).all()  # a white line between the two
+    legend = pixels[400:].reshape(-1, 3)
+    for word in range(len(WORDS)):
+        assert (legend == colours[word]).all(1).any() == (word in (1, 3))
+    assert (image == before).all()
+
+
+def test_blank_pixels_stay_as_they_are() -> None:
+    image, labels = scene(400, 600)
+    blank = np.zeros((400, 600), bool)
+    blank[50:150, 50:150] = True
+    pixels = np.asarray(visualize.overlay(image, labels, WORDS, blank=blank))
+    assert (pixels[55:145, 55:145] == 100).all()
+    assert (pixels[200, 100] != 100).any()
+
+
+def test_labels_of_another_size_are_brought_to_the_pictures() -> None:
+    image, labels = scene(400, 600)
+    small = visualize.overlay(image, labels[::4, ::4], WORDS)
+    np.testing.assert_array_equal(np.asarray(small), np.asarray(visualize.overlay(image, labels, WORDS)))
+
+
+@pytest.mark.parametrize("size_hw", [(40, 40), (30, 24), (1, 500), (500, 1), (1, 1), (3000, 4000), (2400, 300)])
+def test_a_legend_is_legible_at_any_size(size_hw: tuple[int, int]) -> None:
+    image, labels = scene(*size_hw)
+    shown = visualize.overlay(image, labels, WORDS)
+    factor = max(1, 320 // max(size_hw))
+    height, width = size_hw[0] * factor, size_hw[1] * factor
+    beside = size_hw[0] > size_hw[1]
+    assert (shown.height if beside else shown.width) >= max(height, width)
+    legend = np.asarray(shown)[:, width:] if beside else np.asarray(shown)[height:]
+    dark = (legend < 90).all(2)
+    rows = dark.any(1).sum()
+    # Text of at least 14 pixels, and of at least 1.5 % of the longer side.
+    assert rows >= max(10, 0.015 * max(size_hw))
+    assert dark.sum() > 30
+
+
+def test_many_and_long_words_fit_on_the_legend() -> None:
+    words = [f"word number {number}" for number in range(60)] + ["a very long expression " * 20, "x" * 500]
+    for size_hw in ((300, 500), (500, 300)):
+        labels = (np.arange(size_hw[0] * size_hw[1]) * len(words) // (size_hw[0] * size_hw[1])).reshape(size_hw)
+        shown = visualize.overlay(np.zeros((*size_hw, 3), np.uint8), labels, words)
+        assert max(shown.size) < 4000
+        pixels = np.asarray(shown)
+        assert (pixels[:, -1] == pixels[-1, -1]).all(1)[size_hw[0] :].all()  # nothing is cut off at the right edge
+
+
+def test_heat_map_marks_the_threshold_and_the_dropped_patches() -> None:
+    image, _ = scene(200, 300)
+    locality = torch.full((4, 6), 0.3)
+    locality[1, 2] = -0.2
+    heat = visualize.locality_map(image, locality, 0.07)
+    pixels = np.asarray(heat).astype(int)
+    assert heat.mode == "RGB"
+    assert min(heat.size) > 300
+    red, blue = pixels[..., 0] - pixels[..., 2] > 30, pixels[..., 2] - pixels[..., 0] > 30
+    assert red.sum() > 10 * blue.sum() > 0
+    flat = visualize.locality_map(image[:1], torch.zeros(1, 3), 0.0)  # no spread at all, one row
+    assert min(flat.size) > 100
+
+
+def test_without_a_display_the_log_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("matplotlib.pyplot.get_backend", lambda: "agg")
+    with caplog.at_level(logging.WARNING):
+        visualize.show(Image.new("RGB", (4, 4)), "cat")
+    assert "no display to show cat" in caplog.text
