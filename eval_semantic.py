@@ -18,9 +18,6 @@ from typing import Any
 
 from utils.cli import Parser, add_method_options, add_model_options, run
 
-# mmcv remarks on its optional compiled operators at import; none is used.
-warnings.filterwarnings("ignore", module="mmcv|mmengine|mmseg")
-
 PUBLISHED = """
 published models (--clip_pretrained, --clip_architecture):
   openai              ViT-B/16
@@ -77,9 +74,15 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def hide_remarks() -> None:
+    """mmcv warns at import of compiled operators that it lacks; none is used."""
+    warnings.filterwarnings("ignore", module="mmcv|mmengine|mmseg")
+
+
 def main() -> int:
     """Evaluate, and print the table."""
     args = parse_args()
+    hide_remarks()
     # OpenMMLab takes seconds to import: --help and a wrong flag need none of it. MMSegmentation prints what it misses.
     with contextlib.redirect_stdout(io.StringIO()):
         from eval.semantic_run import class_table, evaluate, summary

@@ -1,0 +1,139 @@
+"""Evaluate all semantic segmentation data sets that are there, one after another, and make one table.
+
+  python eval_all_semantic.py --clip_pretrained openai --clip_architecture ViT-B/16
+  python eval_all_semantic.py --datasets voc21 ade20k --limit 100
+  torchrun --nproc_per_node=2 eval_all_semantic.py --launcher pytorch
+
+Each data set has a folder of its own in the work dir, beside table.md, chart.png and results.txt. Started again, the
+sweep goes on where it was: what is finished is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from eval_semantic import PUBLISHED, add_run_options, hide_remarks
+from utils.cli import Parser, run
+
+HERE = Path(__file__).resolve().parent
+OTHERS = ("ade20k847", "context459", "scenes")
+
+
+def parse_args() -> tuple[argparse.Namespace, list[str]]:
+    """The command line, and the part of it that every single evaluation is given."""
+    from eval.semantic_table import EIGHT
+
+    sweep = Parser(add_help=False)
+    sweep.add_argument(
+        "--datasets",
+        nargs="+",
+        choices=(*EIGHT, *OTHERS),
+        default=list(EIGHT),
+        metavar="NAME",
+        help=f"which, and in which order (default: the eight of the paper): {', '.join((*EIGHT, *OTHERS))}",
+    )
+    sweep.add_argument(
+        "--work-dir", type=Path, default=Path("work_dirs/semantic"), help="default work_dirs/semantic", metavar="DIR"
+    )
+    parser = Parser(description=__doc__, epilog=PUBLISHED, parents=[sweep])
+    add_run_options(parser)
+    args: argparse.Namespace = parser.parse_args()
+    _, shared = sweep.parse_known_args()
+    return args, shared
+
+
+def main() -> int:
+    """Evaluate, and write the table; 1 where a data set failed."""
+    args, shared = parse_args()
+    hide_remarks()
+    with contextlib.redirect_stdout(io.StringIO()):
+        from eval.semantic_run import requested, summary
+    results: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    failed = 0
+    first = _is_first(args.launcher)
+    for index, name in enumerate(args.datasets):
+        missing = _missing(name, args)
+        if missing is not None:
+            problems[name] = f"skipped: {missing} is missing"
+            if first:
+                print(f"{name}: {problems[name]}", flush=True)
+            continue
+        work_dir = args.work_dir / name
+        status = 0 if _finished(work_dir, requested(args)) else _evaluate(name, work_dir, args, shared, index)
+        if status == 0 and first:
+            results[name] = json.loads((work_dir / "results.json").read_text(encoding="utf-8"))
+            print(summary(results[name]), flush=True)
+        elif status != 0:
+            failed += 1
+            problems[name] = f"failed with exit status {status}"
+            print(f"{name}: {problems[name]}", file=sys.stderr, flush=True)
+    if first:
+        _write(args.work_dir, results, problems)
+    return 1 if failed else 0
+
+
+def _missing(name: str, args: argparse.Namespace) -> str | None:
+    """The folder for want of which a data set cannot be evaluated."""
+    from eval.semantic_config import data_root, missing_parts, read_config
+
+    config = read_config(_config(name), data_root(args.data_root), args.cfg_options)
+    missing = [] if "rendered" in config else missing_parts(config)
+    return os.fspath(missing[0]) if missing else None
+
+
+def _finished(work_dir: Path, asked: dict[str, Any]) -> bool:
+    """True where the same was asked before and results are there."""
+    try:
+        results = json.loads((work_dir / "results.json").read_text(encoding="utf-8"))
+        return bool(results["settings"]["requested"] == asked)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _evaluate(name: str, work_dir: Path, args: argparse.Namespace, shared: list[str], index: int) -> int:
+    """One data set in a process of its own, so that whatever ends it does not end the sweep; its exit status."""
+    script = [sys.executable, os.fspath(HERE / "eval_semantic.py")]
+    own = ["--config", _config(name), "--work-dir", os.fspath(work_dir)]
+    if args.show_dir is not None:
+        own += ["--show-dir", os.fspath(args.show_dir / name)]
+    environment = dict(os.environ)
+    if args.launcher != "none":
+        # Every evaluation's processes meet anew, at a port of their own and without torchrun's store.
+        port = int(environment.get("MASTER_PORT", "29500")) + 1 + index
+        environment |= {"MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "False"}
+    return subprocess.run([*script, *shared, *own], env=environment).returncode
+
+
+def _config(name: str) -> str:
+    return os.fspath(HERE / "configs" / "cfg_ds" / f"cfg_{name}.py")
+
+
+def _is_first(launcher: str) -> bool:
+    variable = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}.get(launcher, "")
+    return os.environ.get(variable, "0") == "0"
+
+
+def _write(work_dir: Path, results: dict[str, Any], problems: dict[str, str]) -> None:
+    from eval.records import write_text
+    from eval.semantic_run import summary
+    from eval.semantic_table import bar_chart, markdown_table
+
+    table = markdown_table(results, problems)
+    print(f"\n{table}")
+    write_text(work_dir / "table.md", table)
+    write_text(work_dir / "results.txt", "".join(f"{summary(result)}\n" for result in results.values()))
+    if results:
+        bar_chart(work_dir / "chart.png", results)
+
+
+if __name__ == "__main__":
+    run(main)
