@@ -66,7 +66,7 @@ def read_config(path: str | os.PathLike[str], root: Path, changes: Mapping[str, 
 
 def _check_name(config: Config, name: str) -> None:
     """A change must name something that is there."""
-    node: Any = config
+    node: Any = config.to_dict()
     parts = name.split(".")
     for depth, part in enumerate(parts):
         if ".".join(parts[:depth]) in FREE_FORM:
