@@ -15,13 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
+from skimage import data
 
 from textregion import RegionMasks, RegionTokens, TextRegionSegmenter, UserError, export
 from textregion.visualize import word_colours
 
 
 def decoded(segmentation: dict[str, object]) -> np.ndarray:
-    return coco_mask.decode(segmentation).astype(bool)
+    return np.asarray(coco_mask.decode(segmentation)).astype(bool)
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32))
@@ -53,12 +54,12 @@ def test_records_of_regions_by_hand() -> None:
 
 
 def test_json_of_an_encoded_picture(segmenters: dict[str, TextRegionSegmenter]) -> None:
-    picture = np.random.default_rng(3).integers(0, 256, (70, 110, 3), dtype=np.uint8)
+    picture = data.astronaut()[::4, ::3].copy()
     segmenter, words = segmenters["clip"], ["dog", "собака", "a cat"]
     regions = segmenter.encode(picture)
     scores = segmenter.scores(regions, words)
     content = json.loads(export.regions_json(regions, scores, words, image="x.png").decode("utf-8"))
-    assert (content["image"], content["size"], content["words"]) == ("x.png", [70, 110], words)
+    assert (content["image"], content["size"], content["words"]) == ("x.png", list(picture.shape[:2]), words)
     assert len(content["regions"]) == len(regions) > 0
     for number, record in enumerate(content["regions"]):
         mask = regions.masks()[number].numpy() > 0
@@ -74,11 +75,11 @@ def test_label_map_holds_indices_and_the_words_colours(count: int) -> None:
     words = [f"word {number}" for number in range(count)]
     labels = torch.randint(0, count, (33, 47), generator=torch.Generator().manual_seed(count))
     labels[0, 0] = count - 1
-    data = export.label_map_png(labels, word_colours(words))
-    with Image.open(io.BytesIO(data)) as image:
+    png = export.label_map_png(labels, word_colours(words))
+    with Image.open(io.BytesIO(png)) as image:
         assert (image.mode, image.size) == ("P", (47, 33))
         np.testing.assert_array_equal(np.array(image), labels.numpy())
-    in_colour = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+    in_colour = np.asarray(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR))[:, :, ::-1]
     np.testing.assert_array_equal(in_colour, word_colours(words)[labels.numpy()])
 
 

@@ -69,7 +69,7 @@ def test_overlay_tints_the_picture_and_names_what_occurs() -> None:
     assert (pixels[200, 299:301] == 255).all()  # a white line between the two
     legend = pixels[400:].reshape(-1, 3)
     for word in range(len(WORDS)):
-        assert (legend == colours[word]).all(1).any() == (word in (1, 3))
+        assert bool(np.all(legend == colours[word], axis=1).any()) == (word in (1, 3))
     assert (image == before).all()
 
 
@@ -88,7 +88,7 @@ def test_labels_of_another_size_are_brought_to_the_pictures() -> None:
     np.testing.assert_array_equal(np.asarray(small), np.asarray(visualize.overlay(image, labels, WORDS)))
 
 
-@pytest.mark.parametrize("size_hw", [(40, 40), (30, 24), (1, 500), (500, 1), (1, 1), (3000, 4000), (2400, 300)])
+@pytest.mark.parametrize("size_hw", [(40, 40), (30, 24), (1, 500), (500, 1), (1, 1), (900, 4000), (2400, 300)])
 def test_a_legend_is_legible_at_any_size(size_hw: tuple[int, int]) -> None:
     image, labels = scene(*size_hw)
     shown = visualize.overlay(image, labels, WORDS)

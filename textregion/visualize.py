@@ -41,19 +41,21 @@ def word_colours(words: Sequence[str]) -> Colours:
     not matter.
     """
     taken: dict[str, Colours] = {}
+    seen = np.zeros((0, 3), np.float32)
     for word in sorted(set(words)):
-        taken[word] = _free_colour(word, list(taken.values()))
+        taken[word], place = _free_colour(word, seen)
+        seen = np.concatenate([seen, place])
     return np.array([taken[word] for word in words], dtype=np.uint8).reshape(-1, 3)
 
 
-def _free_colour(word: str, taken: Sequence[Colours]) -> Colours:
-    """The word's first colour that is far from all taken ones; what counts as far shrinks with every attempt."""
-    others = _lab(np.array(taken, dtype=np.uint8).reshape(-1, 3))
+def _free_colour(word: str, seen: npt.NDArray[np.float32]) -> tuple[Colours, npt.NDArray[np.float32]]:
+    """The word's first colour that is far from those seen, and its place (1, 3) in CIELAB, where distances are as the
+    eye sees them; what counts as far shrinks with every attempt."""
     for attempt in itertools.count():
         colour = _hashed_colour(word, attempt)
-        distances = np.linalg.norm(others - _lab(colour[None]), axis=1)
-        if distances.min(initial=np.inf) >= 18 * 0.97**attempt:
-            return colour
+        place = np.asarray(cv2.cvtColor(colour[None, None].astype(np.float32) / 255, cv2.COLOR_RGB2Lab)[0], np.float32)
+        if np.linalg.norm(seen - place, axis=1).min(initial=np.inf) >= 18 * 0.97**attempt:
+            return colour, place
     raise AssertionError("the colours of a word never end")
 
 
@@ -64,13 +66,6 @@ def _hashed_colour(word: str, attempt: int) -> Colours:
     lab = np.array([[[lightness, 58 * np.cos(hue), 58 * np.sin(hue)]]], dtype=np.float32)
     rgb: Colours = np.clip(np.rint(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB)[0, 0] * 255), 0, 255).astype(np.uint8)
     return rgb
-
-
-def _lab(rgb: Colours) -> npt.NDArray[np.float32]:
-    """(K, 3) uint8 RGB -> (K, 3) CIELAB, in which distances are as the eye sees them."""
-    if len(rgb) == 0:
-        return np.zeros((0, 3), np.float32)
-    return np.asarray(cv2.cvtColor(rgb[None].astype(np.float32) / 255, cv2.COLOR_RGB2Lab)[0], dtype=np.float32)
 
 
 def overlay(
