@@ -156,7 +156,8 @@ class RegionTokens:
                 if metadata.get("format") != FORMAT:
                     raise UserError(f"File {name!r} holds no region tokens of this version: encode the picture again.")
                 facts = json.loads(metadata["facts"])
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+                # Cloned: the file's own memory is not aligned, and products of such tensors differ in their last bits.
+                tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 (not a mapping)
             return _assemble(tensors, facts)
         except UserError:
             raise

@@ -1,0 +1,370 @@
+"""Referring expressions: the published files' variants, the way from a region to a box, and whole runs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from eval.baselines import CropBaseline, chance
+from eval.referring import ReferringJudge, region_found, report, table
+from eval.referring_files import Expression, picture_name, read_detections, read_pictures, splits_there
+from eval.runner import Outcome, RegionCache, WorkDir
+from eval.scenes.__main__ import main as render
+from tests.conftest import WordFeatures
+from textregion import RegionMasks, RegionTokens, TextRegionSegmenter, UserError
+from textregion.image import load_rgb
+
+CHECKOUT = Path(__file__).parents[2]
+Run = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four rendered pictures in ReCLIP's file formats."""
+    folder = tmp_path_factory.mktemp("refcoco")
+    render(["--format", "refcoco", "--count", "4", "--size", "96", "128", str(folder)])
+    return folder
+
+
+@pytest.fixture
+def tiny(segmenters: dict[str, TextRegionSegmenter]) -> TextRegionSegmenter:
+    """A segmenter whose words cost nothing."""
+    of = segmenters["clip"]
+    text: Any = WordFeatures(of.encoder.embed_dim)
+    return TextRegionSegmenter(of.encoder, of.mask_generator, of.options, text=text)
+
+
+@pytest.fixture
+def run_script(tiny: TextRegionSegmenter, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """``eval_referring.main()`` on the tiny models."""
+    script = importlib.import_module("eval_referring")
+
+    def run(rendered: Path, log_dir: Path, *arguments: object) -> int:
+        monkeypatch.setattr(script, "load_segmenter", lambda args, task: tiny)
+        roots = ["--input_file_root", rendered / "reclip_data", "--image_root", rendered / "train2014"]
+        command = ["eval_referring.py", *roots, "--log-dir", log_dir, *arguments]
+        monkeypatch.setattr(sys, "argv", [str(part) for part in command])
+        status: int = script.main()
+        return status
+
+    return run
+
+
+def write_split(folder: Path, *entries: dict[str, Any], detections: object = None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "refcoco_val.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    (folder / "refcoco_dets_dict.json").write_text(json.dumps({} if detections is None else detections))
+
+
+def entry(**changes: Any) -> dict[str, Any]:
+    return {
+        "file_name": "COCO_train2014_000000581857_16.jpg",
+        "image_id": 581857,
+        "ann_id": 7,
+        "anns": [{"id": 7, "bbox": [1.5, 2, 3, 4]}, {"id": 8, "bbox": [5, 5, 5, 5]}],
+        "sentences": [{"raw": "Left MAN", "sent": "left man", "sent_id": 1, "tokens": []}],
+        **changes,
+    }
+
+
+def read_one(folder: Path, *entries: dict[str, Any], detections: object = None) -> list[Expression]:
+    write_split(folder, *entries, detections=detections)
+    pictures = read_pictures(folder, folder, ["refcoco_val"])
+    return [example for picture in pictures for example in picture.examples.values()]
+
+
+@pytest.mark.parametrize(
+    ("file_name", "expected"),
+    [
+        ("COCO_train2014_000000581857_16.jpg", "COCO_train2014_000000581857.jpg"),
+        ("COCO_train2014_000000581857_1719310.jpg", "COCO_train2014_000000581857.jpg"),
+        ("COCO_train2014_000000581857.jpg", "COCO_train2014_000000581857.jpg"),
+        ("COCO_val2014_000000000042_3.png", "COCO_val2014_000000000042.jpg"),
+        ("sub/COCO_train2014_000000581857_16.jpg", "sub/COCO_train2014_000000581857.jpg"),
+        ("my_own_photo_3.jpeg", "my_own_photo_3.jpeg"),
+    ],
+)
+def test_names_of_pictures(file_name: str, expected: str) -> None:
+    assert picture_name(file_name) == expected
+
+
+@pytest.mark.parametrize("ann_id", [7, "7", [7], ["7", 99]])
+def test_annotation_ids_of_any_kind(tmp_path: Path, ann_id: Any) -> None:
+    (expression,) = read_one(tmp_path, entry(ann_id=ann_id))
+    assert expression.gold_xywh == ((1.5, 2, 3, 4),)
+    assert expression.text == "left man" and expression.picture == "COCO_train2014_000000581857.jpg"
+    assert read_one(tmp_path, entry(ann_id=[7, 8]))[0].gold_xywh == ((1.5, 2, 3, 4), (5, 5, 5, 5))
+
+
+def test_both_shapes_of_detections(tmp_path: Path) -> None:
+    boxes = ((1.0, 2.0, 3.0, 4.0), (0.5, 0.0, 9.0, 9.0))
+    mapping = {"581857": [list(box) for box in boxes], "1": []}
+    listed = [{"image_id": 581857, "box": list(box)} for box in boxes]
+    for content in (mapping, listed):
+        (expression,) = read_one(tmp_path, entry(image_id="581857"), detections=content)
+        assert expression.detections_xywh == boxes
+    assert read_detections(tmp_path / "refcoco_dets_dict.json") == {581857: boxes}
+    assert read_one(tmp_path, entry(), detections={})[0].detections_xywh == ()  # no entry: the mask's box stays
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"ann_id": 3}, "none of its anns has the id 3"),
+        ({"anns": [{"id": 7, "bbox": [1, 2, -3, 4]}]}, "is no box"),
+        ({"anns": [{"id": 7, "bbox": [1, 2, 3]}]}, "not enough values"),
+        ({"sentences": [{"sent": "x"}]}, "'raw' is missing"),
+        ({"image_id": "x"}, "invalid literal"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UserError, match=f"Line 2 of .*refcoco_val.jsonl.*{reason}"):
+        read_one(tmp_path, entry(), entry(**change))
+
+
+def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--input_file_root"):
+        splits_there(tmp_path / "none", None)
+    with pytest.raises(UserError, match="holds none"):
+        splits_there(tmp_path, None)
+    write_split(tmp_path, entry())
+    assert splits_there(tmp_path, None) == ["refcoco_val"]
+    with pytest.raises(UserError, match=r"refcoco_testa\.jsonl.*--datasets"):
+        splits_there(tmp_path, ["refcoco_testa"])
+    with pytest.raises(UserError, match="--image_root"):
+        read_pictures(tmp_path, tmp_path / "none", ["refcoco_val"])
+    for content in ("{", "3", '{"x": [[1, 2, 3, 4]]}', '[{"box": [1, 2, 3, 4]}]'):
+        (tmp_path / "refcoco_dets_dict.json").write_text(content)
+        with pytest.raises(UserError, match=r"refcoco_dets_dict\.json"):
+            read_pictures(tmp_path, tmp_path, ["refcoco_val"])
+    (tmp_path / "refcoco_dets_dict.json").unlink()
+    with pytest.raises(UserError, match=r"refcoco_dets_dict\.json.*cannot be read"):
+        read_pictures(tmp_path, tmp_path, ["refcoco_val"])
+    assert read_pictures(tmp_path, tmp_path, ["refcoco_val"], use_detections=False)
+
+
+def test_pictures_are_grouped_over_splits(rendered: Path) -> None:
+    splits = splits_there(rendered / "reclip_data", None)
+    assert len(splits) == 8
+    pictures = read_pictures(rendered / "reclip_data", rendered / "train2014", splits)
+    assert len(pictures) == 4
+    assert {example.split.split("_")[0] for example in pictures[0].examples.values()} == {
+        "refcoco",
+        "refcoco+",
+        "refcocog",
+    }
+    first = read_pictures(rendered / "reclip_data", rendered / "train2014", ["refcoco_testa", "refcoco_val"], limit=1)
+    assert {key for picture in first for key in picture.examples} < {key for p in pictures for key in p.examples}
+    assert len(first) == 2
+
+
+def regions_of(masks: torch.Tensor, tokens: torch.Tensor, encoder: str = "") -> RegionTokens:
+    size_hw = (masks.shape[1], masks.shape[2])
+    return RegionTokens(tokens, RegionMasks.from_masks(masks), size_hw, size_hw, encoder)
+
+
+def two_regions(tiny: TextRegionSegmenter, word: str) -> RegionTokens:
+    """Of 40 x 60 pixels: the first region answers the word and has a large and a small part."""
+    masks = torch.zeros(2, 40, 60)
+    masks[0, 5:16, 10:31] = 3
+    masks[0, 30:33, 50:53] = 3
+    masks[1, 20:30, 0:10] = 3
+    answer = tiny.text.encode([word])[0]
+    return regions_of(masks, torch.stack([answer, -answer]), tiny.encoder.name)
+
+
+def asked(text: str, gold: tuple[float, ...], detections: tuple[tuple[float, ...], ...] = ()) -> Expression:
+    return Expression("refcoco_val", 0, "a.jpg", text, (gold,), detections)  # type: ignore[arg-type]
+
+
+def test_from_a_region_to_a_verdict(tiny: TextRegionSegmenter, tmp_path: Path) -> None:
+    regions = two_regions(tiny, "red kite")
+    found = region_found(regions, 0)
+    assert found.box_xywh == (10, 5, 20, 10)  # the largest part alone, no + 1
+    detections = ((12.0, 5.0, 20.0, 10.0), (40.0, 0.0, 5.0, 5.0))
+    examples = {
+        "snapped": asked("red kite", (12, 5, 20, 10), detections),
+        "alone": asked("red kite", (12, 5, 20, 10)),
+        "half": asked("red kite", (10, 5, 20, 5)),
+        "blank": asked(" ", (10, 5, 20, 10)),
+    }
+    image = np.zeros((40, 60, 3), np.uint8)
+    records = dict(ReferringJudge(tiny, show_dir=tmp_path)(image, regions, examples))
+    assert records["snapped"]["box_xywh"] == detections[0] and records["snapped"]["iou"] == 1
+    assert records["snapped"]["mask_box_xywh"] == records["alone"]["box_xywh"] == (10, 5, 20, 10)
+    assert records["alone"]["correct"] and records["alone"]["iou"] == pytest.approx(180 / 220)
+    assert records["half"]["iou"] == 0.5 and not records["half"]["correct"]
+    assert records["blank"]["problem"] == "the expression is blank" and not records["blank"]["correct"]
+    unsnapped = dict(ReferringJudge(tiny, use_detections=False)(image, regions, examples))
+    assert unsnapped["snapped"]["box_xywh"] == (10, 5, 20, 10)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.png" for name in sorted(examples)]
+
+
+def test_nothing_found_counts_as_wrong(tiny: TextRegionSegmenter, caplog: pytest.LogCaptureFixture) -> None:
+    regions = two_regions(tiny, "kite")
+    image = np.zeros((40, 60, 3), np.uint8)
+    none = regions[torch.zeros(2, dtype=torch.bool)]
+    empty = regions_of(torch.zeros(1, 40, 60), regions.tokens[:1], tiny.encoder.name)
+    examples = {"one": asked("kite", (0, 0, 60, 40))}
+    for nothing, reason in ((none, "no region was found"), (empty, "the region's mask is empty")):
+        ((_, record),) = ReferringJudge(tiny)(image, nothing, examples)
+        assert record["problem"] == reason and record["box_xywh"] is None and not record["correct"]
+        assert reason in caplog.text
+
+
+def test_baselines(tiny: TextRegionSegmenter) -> None:
+    boxes = ((0.0, 0.0, 20.0, 20.0), (50.0, 30.0, 30.0, 30.0), (2.0, 0.0, 20.0, 20.0))
+    expression = asked("x", (0, 0, 20, 20), boxes)
+    assert chance(expression) == pytest.approx(2 / 3)
+    assert chance(asked("x", (0, 0, 20, 20))) == 0
+    crops = CropBaseline(tiny)
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    tokens = crops.encode(image, boxes)  # the second box leaves the picture
+    torch.testing.assert_close(tokens.norm(dim=1), torch.ones(3))
+    best = int(tiny.encoder.scores(tokens, tiny.text.encode(["x"])).argmax())
+    assert crops.record(expression, tokens) == {"crop_box_xywh": boxes[best], "crop_correct": best != 1}
+    none = crops.record(asked("x", (0, 0, 20, 20)), crops.encode(image, ()))
+    assert none == {"crop_box_xywh": None, "crop_correct": False}
+
+
+def results_of(log_dir: Path) -> dict[str, Any]:
+    results: dict[str, Any] = json.loads((log_dir / "results.json").read_text())
+    assert results.pop("timing")["seconds"] > 0
+    return results
+
+
+def test_the_script_resumes_and_agrees_with_its_records(
+    rendered: Path, tmp_path: Path, run_script: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked_for = ("--baselines", "--datasets", "refcoco_val", "refcoco+_testa", "refcocog_test")
+    assert run_script(rendered, tmp_path / "whole", *asked_for) == 0
+    printed = capsys.readouterr().out
+    whole = results_of(tmp_path / "whole")
+    records = (tmp_path / "whole" / "records.rank0.jsonl").read_bytes().splitlines(keepends=True)
+    parsed = [json.loads(line) for line in records[1:]]
+    for split, row in whole["splits"].items():
+        verdicts = [record["correct"] for record in parsed if record["split"] == split]
+        assert row["expressions"] == len(verdicts) > 0
+        assert row["accuracy"] == np.mean(verdicts)
+        assert f"{split:<16}{100 * row['accuracy']:>10.2f}" in printed
+        assert 0 < row["chance_accuracy"] < 1
+        assert row["whole_crop_accuracy"] <= 1
+    assert whole["pictures"] == 4 and whole["encodings_saved"] > 0
+    assert f"{whole['encodings_saved']} encodings saved" in printed
+
+    # Cut in the middle of a record, as a kill would leave it; the pictures come from the cache the second time.
+    for name, kept in (("half", len(records) // 2), ("few", 3)):
+        (tmp_path / name).mkdir()
+        torn = b"".join(records[:kept]) + records[kept][:20]
+        (tmp_path / name / "records.rank0.jsonl").write_bytes(torn)
+        assert run_script(rendered, tmp_path / name, *asked_for, "--cache", tmp_path / "cache") == 0
+        assert (tmp_path / name / "records.rank0.jsonl").read_bytes() == b"".join(records)
+        assert results_of(tmp_path / name) == whole
+    with pytest.raises(UserError, match=r"baselines = True.*False"):
+        run_script(rendered, tmp_path / "half", *asked_for[1:])
+
+
+def test_unreadable_pictures_are_wrong_and_named(
+    rendered: Path, tmp_path: Path, run_script: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(rendered, data)
+    pictures = sorted((data / "train2014").iterdir())
+    pictures[0].write_bytes(pictures[0].read_bytes()[:300])
+    pictures[1].unlink()
+    arguments = ("--datasets", "refcocog_val", "refcocog_test", "--no-detector-boxes")
+    assert run_script(data, tmp_path / "log", *arguments) == 1
+    printed = capsys.readouterr().out
+    assert pictures[0].name in printed and pictures[1].name in printed
+    results = results_of(tmp_path / "log")
+    assert set(results["unreadable"]) == {str(path) for path in pictures[:2]}
+    assert all(row["not_found"] > 0 for row in results["splits"].values())
+    for path in pictures[:2]:
+        shutil.copy(rendered / "train2014" / path.name, path)
+    assert run_script(data, tmp_path / "log", *arguments) == 0  # mended pictures are done, nothing else again
+    assert run_script(rendered, tmp_path / "other", *arguments) == 0
+    assert results_of(tmp_path / "log") == results_of(tmp_path / "other")
+
+
+def test_report_of_nothing() -> None:
+    results = report([], Outcome({}, {}), ["refcoco_val"], baselines=True)
+    assert table(results).splitlines()[1].split() == ["refcoco_val", "-", "0", "0", "0", "-", "-"]
+
+
+def test_cache_is_bounded_and_distrusts_damage(
+    rendered: Path, tmp_path: Path, tiny: TextRegionSegmenter, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = sorted((rendered / "train2014").iterdir())
+    images = [load_rgb(path) for path in paths]
+    cache = RegionCache(tiny, tmp_path)
+    first = cache.encode(images[0], paths[0])
+    (kept,) = tmp_path.iterdir()
+    torch.testing.assert_close(cache.encode(images[0], paths[0]).tokens, first.tokens, rtol=0, atol=0)
+    assert (cache.encoded, cache.reused) == (1, 1)
+    kept.write_bytes(kept.read_bytes()[:-10])
+    cache.encode(images[0], paths[0])
+    assert cache.encoded == 2 and "damaged" in caplog.text
+    other = TextRegionSegmenter(tiny.encoder, tiny.mask_generator, tiny.options.replace(global_patch_threshold=0.05))
+    changed = RegionCache(other, tmp_path)
+    changed.encode(images[0], paths[0])
+    assert changed.encoded == 1 and len(list(tmp_path.iterdir())) == 2
+
+    for image, path in zip(images[1:3], paths[1:3]):
+        cache.encode(image, path)
+    files = sorted(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    total = sum(path.stat().st_size for path in files)
+    for age, path in enumerate([kept, *(path for path in files if path != kept)]):
+        os.utime(path, (age, age))
+    bounded = RegionCache(tiny, tmp_path, max_gb=total / 1e9)
+    bounded.encode(images[0], paths[0])  # was the oldest, is now the youngest
+    bounded.encode(images[3], paths[3])
+    assert (bounded.reused, bounded.encoded) == (1, 1)
+    assert kept.exists() and len(list(tmp_path.iterdir())) < 5
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= total
+
+
+def test_a_folder_with_records_of_several_processes(tmp_path: Path) -> None:
+    from eval.records import RecordFile
+    from eval.runner import Processes
+
+    for rank in range(3):
+        with RecordFile(tmp_path / f"records.rank{rank}.jsonl", {}) as records:
+            records.append(f"by {rank}", {"rank": rank})
+    with WorkDir(tmp_path, {}, Processes()) as work:
+        assert all(f"by {rank}" in work for rank in range(3)) and "other" not in work
+        work.append("other", {})
+        assert sorted(work.collect()) == ["by 0", "by 1", "by 2", "other"]
+
+
+def test_two_processes_agree_with_one(rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole script on the bundled miniatures: torchrun with two processes, then one process in another folder."""
+    script = importlib.import_module("eval_referring")
+    roots = ["--input_file_root", rendered / "reclip_data", "--image_root", rendered / "train2014"]
+    arguments = [*roots, "--datasets", "refcoco_val", "refcoco_testa", "--device", "cpu", "--points-per-side", 8]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
+    command += ["eval_referring.py", *arguments, "--launcher", "pytorch", "--log_dir", tmp_path / "two"]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    done = subprocess.run(
+        [str(part) for part in command], cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "encodings saved" in done.stdout and done.stdout.count("Results:") == 1
+    assert sorted(path.name for path in (tmp_path / "two").glob("*.jsonl")) == [
+        "records.rank0.jsonl",
+        "records.rank1.jsonl",
+    ]
+    alone = ["eval_referring.py", *arguments, "--log_dir", tmp_path / "one"]
+    monkeypatch.setattr(sys, "argv", [str(part) for part in alone])
+    assert script.main() == 0
+    assert results_of(tmp_path / "one") == results_of(tmp_path / "two")
