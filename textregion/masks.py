@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torchvision.ops import box_iou, nms
 
 from .image import RGB
+from .mask_decoder import decode_points
 from .options import SegmenterOptions
 from .region_masks import RegionMasks, containment_exceeds
 from .runtime import Precision
@@ -23,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 SOFT_MAX = 3.0
 """Soft masks are logits clamped to [0, 3]."""
-LOGIT_LIMIT = 32.0
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -99,9 +99,7 @@ class MaskGenerator:
         with self.precision.autocast(self.device):
             embedding, high_res = self._encode(image)
             points = point_grid(options.points_per_side, self.device) * self.model.image_size
-            chunk = options.points_per_batch or len(points)
-            parts = [self._decode(embedding, high_res, part) for part in points.split(chunk)]
-        return torch.cat([logits for logits, _ in parts]), torch.cat([iou for _, iou in parts])
+            return decode_points(self.model, embedding, high_res, points, options.points_per_batch)
 
     def _encode(self, image: RGB) -> tuple[Tensor, list[Tensor]]:
         size = self.model.image_size
@@ -113,22 +111,6 @@ class MaskGenerator:
         if self.model.directly_add_no_mem_embed:
             embedding = embedding + self.model.no_mem_embed.reshape(1, -1, 1, 1)
         return embedding, levels[:-1]
-
-    def _decode(self, embedding: Tensor, high_res: list[Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, 2) points in input pixels -> logits (n, 3, h, w) float16 and predicted IoU (n, 3) float32."""
-        labels = torch.ones(len(points), 1, dtype=torch.int, device=points.device)
-        encoder = self.model.sam_prompt_encoder
-        sparse, dense = encoder(points=(points[:, None], labels), boxes=None, masks=None)
-        logits, iou, _, _ = self.model.sam_mask_decoder(
-            image_embeddings=embedding,
-            image_pe=encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=True,
-            repeat_image=True,
-            high_res_features=high_res,
-        )
-        return logits.float().clamp(-LOGIT_LIMIT, LOGIT_LIMIT).half(), iou.float()
 
 
 def point_grid(per_side: int, device: torch.device | str = "cpu") -> Tensor:
