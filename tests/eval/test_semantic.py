@@ -1,0 +1,353 @@
+"""The MMSeg model against recorded stages, the kept counts, and a whole evaluation that is killed and spread out."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmseg.structures import SegDataSample
+from PIL import Image
+
+import eval_all_semantic
+import eval_semantic
+from eval.records import RecordFile
+from eval.runner import Processes, WorkDir
+from eval.semantic import PUBLISHED_MODELS, ROOT, TextRegionSegmentor, check_class_count, semantic_architecture
+from eval.semantic_metric import RecordedIoUMetric
+from eval.semantic_run import class_table, evaluate, requested
+from eval.semantic_table import AVERAGE, EIGHT, bar_chart, markdown_table
+from tests.conftest import WEIGHTS
+from tests.parity.compare import CaseRun, _row
+from textregion import ClassWords, TextRegionSegmenter, UserError
+
+PARITY = WEIGHTS.parent
+SEMANTIC_CASES = sorted(path.parent.name for path in PARITY.glob("semantic_*/case.json"))
+COUNT = 5
+SMALL = ["--cfg-options", f"rendered.count={COUNT}", "rendered.size_hw=[80,112]", "--points_per_side", "5"]
+SMALL += ["--scale", "128", "96", "--device", "cpu"]
+CONFIG = "configs/cfg_ds/cfg_scenes.py"
+
+
+@pytest.mark.parametrize("name", SEMANTIC_CASES)
+def test_recorded_stages_through_the_mmseg_model(name: str) -> None:
+    run = CaseRun(PARITY / name, WEIGHTS)
+    model = TextRegionSegmentor(str(PARITY / name / "classes.txt"), segmenter=run.segmenter)
+    assert list(model.words.class_of) == run.case["query_idx"]
+    inputs = [torch.from_numpy(run.image).permute(2, 0, 1)]
+    (sample,) = model.test_step({"inputs": inputs, "data_samples": [SegDataSample()]})
+    (probabilities,) = model(inputs, mode="tensor")
+    rows = [
+        _row("out.pred", run.recorded["out.pred"], sample.pred_sem_seg.data),
+        _row("out.seg_probs", run.recorded["out.seg_probs"], probabilities),
+    ]
+    assert all(row.ok for row in rows), "\n".join(map(str, rows))
+    assert torch.allclose(sample.confidence.data[0], probabilities.amax(0))
+
+
+def test_model_has_no_loss_and_gives_tokens(segmenters: dict[str, TextRegionSegmenter]) -> None:
+    model = TextRegionSegmentor("configs/cls_voc20.txt", segmenter=segmenters["clip"])
+    with pytest.raises(NotImplementedError, match="training-free"):
+        model(torch.zeros(1, 3, 8, 8), mode="loss")
+    (regions,) = model.extract_feat(torch.randint(0, 256, (1, 3, 40, 60), dtype=torch.uint8))
+    assert regions.size_hw == (40, 60)
+
+
+def test_published_architectures() -> None:
+    assert semantic_architecture(None, None, None) is None  # the miniatures
+    assert semantic_architecture(None, None, "facebook/sam2.1-hiera-large") == "ViT-B/16"
+    assert semantic_architecture(None, "meta", None) == "PE-Core-B16-224"
+    assert semantic_architecture("ViT-L/14", "openai", None) == "ViT-L/14"
+    shown = {name for names in PUBLISHED_MODELS.values() for name in names} | set(PUBLISHED_MODELS)
+    assert all(name in eval_semantic.PUBLISHED for name in shown)
+
+
+def test_class_count() -> None:
+    with pytest.raises(UserError, match="names 2 classes, but D has 3"):
+        check_class_count(ClassWords.from_lines(["a; b", "c"]), "words.txt", ["a", "b", "c"], "D")
+
+
+def _samples(classes: int, ignored: int) -> list[dict[str, Any]]:
+    """Random predictions and truths of four classes out of five, some pixels ignored."""
+    rng = np.random.default_rng(0)
+    samples = []
+    for number in range(6):
+        predicted, truth = rng.integers(0, classes - 1, (2, 1, 9, 7))
+        truth[rng.random(truth.shape) < 0.2] = ignored
+        samples.append(
+            {
+                "img_path": f"/data/city/{number}.png",
+                "pred_sem_seg": {"data": torch.from_numpy(predicted)},
+                "gt_sem_seg": {"data": torch.from_numpy(truth)},
+                "stage_seconds": {"masks": 0.5, "text": 1.0},
+            }
+        )
+    return samples
+
+
+def numpy_scores(pairs: Iterator[tuple[np.ndarray, np.ndarray]], classes: int, ignored: int) -> dict[str, Any]:
+    """mIoU, aAcc and mAcc in percent of (truth, prediction) pairs, by a confusion matrix."""
+    confusion = np.zeros((classes, classes), np.int64)
+    for truth, predicted in pairs:
+        valid = truth != ignored
+        np.add.at(confusion, (truth[valid].astype(int), predicted[valid].astype(int)), 1)
+    hits, labelled, found = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+    with np.errstate(invalid="ignore"):
+        iou, accuracy = hits / (labelled + found - hits), hits / labelled
+    means = {"mIoU": np.nanmean(iou), "aAcc": hits.sum() / labelled.sum(), "mAcc": np.nanmean(accuracy)}
+    return {name: round(float(value) * 100, 2) for name, value in means.items()} | {"IoU": np.round(iou * 100, 2)}
+
+
+def _metric(folder: Path, keys: list[str], rank: int = 0, ignored: int = 255) -> RecordedIoUMetric:
+    work = WorkDir.__new__(WorkDir)
+    work._folder, work._settings, work._done = folder, {}, {}
+    work._done = work._read_others(folder / f"records.rank{rank}.jsonl")
+    work._own = RecordFile(folder / f"records.rank{rank}.jsonl", {})
+    metric = RecordedIoUMetric(work, Processes(), "/data", keys, ignore_index=ignored)
+    metric.dataset_meta = {"classes": ["a", "b", "c", "d", "never"]}
+    return metric
+
+
+@pytest.mark.parametrize("ignored", [255, 65535])
+def test_counts_do_not_depend_on_order_or_processes(tmp_path: Path, ignored: int) -> None:
+    samples = _samples(5, ignored)
+    keys = [f"city/{number}.png" for number in range(6)]
+    shares = ([samples], [samples[::-1]], [samples[3:], samples[:4]])  # the last: three processes' worth, one twice
+    results = []
+    for number, share in enumerate(shares):
+        folder = tmp_path / str(number)
+        metrics = [_metric(folder, keys, rank, ignored) for rank in range(len(share))]
+        for metric, part in zip(metrics, share):
+            metric.process(None, part)
+        results.append(metrics[0].evaluate(6))
+    assert len({json.dumps(result) for result in results}) == 1
+    pairs = ((each["gt_sem_seg"]["data"].numpy(), each["pred_sem_seg"]["data"].numpy()) for each in samples)
+    expected = numpy_scores(pairs, 5, ignored)
+    assert {name: results[0][name] for name in ("mIoU", "aAcc", "mAcc")} == {
+        name: expected[name] for name in ("mIoU", "aAcc", "mAcc")
+    }
+    assert results[0]["timing"] == {"seconds_per_picture": {"masks": 0.5, "text": 1.0, "all": 1.5}}
+    assert class_table(results[0]).splitlines()[-1].split() == ["never", "-", "-"]
+
+
+def test_a_picture_without_result_is_named(tmp_path: Path) -> None:
+    metric = _metric(tmp_path, ["city/0.png", "city/9.png"])
+    metric.process(None, _samples(5, 255)[:1])
+    with pytest.raises(UserError, match=r"1 pictures have no result \(first 'city/9.png'\)"):
+        metric.evaluate(2)
+
+
+def _command(folder: Path, *more: str) -> list[str]:
+    return ["--config", CONFIG, "--data-root", str(folder / "data"), *SMALL, *more]
+
+
+def _args(monkeypatch: pytest.MonkeyPatch, *given: str) -> Any:
+    monkeypatch.setattr(sys, "argv", ["eval_semantic.py", *given])
+    return eval_semantic.parse_args()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """One process, from the first picture to the last: its folder and results."""
+    folder = tmp_path_factory.mktemp("semantic")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        given = _command(folder, "--work-dir", str(folder / "whole"), "--show-dir", str(folder / "shown"))
+        results = evaluate(_args(monkeypatch, *given))
+    assert results is not None
+    return folder, results
+
+
+def test_scores_are_those_of_the_saved_label_maps(uninterrupted: tuple[Path, dict[str, Any]]) -> None:
+    folder, results = uninterrupted
+    truths = sorted((folder / "data/scenes/SegmentationClass").glob("*.png"))
+    assert len(truths) == results["pictures"] == COUNT
+    pairs = ((np.array(Image.open(path)), np.array(Image.open(folder / "shown/labels" / path.name))) for path in truths)
+    expected = numpy_scores(pairs, 19, 255)
+    assert [results[name] for name in ("mIoU", "aAcc", "mAcc")] == [expected[n] for n in ("mIoU", "aAcc", "mAcc")]
+    per_class = np.array([values["IoU"] for values in results["per_class"].values()], dtype=float)
+    assert np.array_equal(per_class, expected["IoU"], equal_nan=True)
+
+    written = json.loads((folder / "whole/results.json").read_text())
+    assert written["mIoU"] == results["mIoU"]
+    assert written["settings"]["options"]["points_per_side"] == 5
+    assert written["versions"]["python"] == platform.python_version()
+    assert {"masks", "image tower", "text", "painting", "all"} <= set(written["timing"]["seconds_per_picture"])
+    assert (folder / "whole/results.txt").read_text().startswith(f"scenes  mIoU {results['mIoU']:.2f}  aAcc")
+    with Image.open(folder / "shown/overlays" / truths[0].name) as overlay:
+        assert overlay.width > 3 * 112
+
+
+def test_killed_and_continued_in_two_processes(uninterrupted: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = uninterrupted
+    given = _command(folder, "--work-dir", str(folder / "killed"))
+    records = folder / "killed/records.rank0.jsonl"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "eval_semantic.py", *given], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
+    )
+    try:
+        _wait_for_lines(records, 2 + 1, process)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = len(records.read_bytes().splitlines()) - 1
+    assert 2 <= done < COUNT
+    records.write_bytes(records.read_bytes() + b'{"key": "JPEGIm')  # as if it had been killed while writing
+
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    finished = subprocess.run(
+        [*torchrun, "eval_semantic.py", *given, "--launcher", "pytorch"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    assert finished.stdout.count("mIoU") == 1
+    files = sorted((folder / "killed").glob("records.rank*.jsonl"))
+    keys = [json.loads(line)["key"] for file in files for line in file.read_text().splitlines()[1:]]
+    assert len(keys) == len(set(keys)) == COUNT
+    assert _without_time(folder / "killed/results.json") == _without_time(folder / "whole/results.json")
+
+
+def _wait_for_lines(path: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 300
+    while not path.is_file() or len(path.read_bytes().splitlines()) < count:
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _without_time(path: Path) -> dict[str, Any]:
+    results: dict[str, Any] = json.loads(path.read_text())
+    del results["timing"]
+    return results
+
+
+def test_other_settings_and_second_runs_are_refused(
+    uninterrupted: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = uninterrupted
+    given = _command(folder, "--work-dir", str(folder / "whole"))
+    with pytest.raises(UserError, match=r"options.min_size = 100, but this run has 99"):
+        evaluate(_args(monkeypatch, *given, "--min_size", "99"))
+    with RecordFile(folder / "busy/records.rank0.jsonl", {}), pytest.raises(UserError, match=f"process {os.getpid()}"):
+        evaluate(_args(monkeypatch, *_command(folder, "--work-dir", str(folder / "busy"))))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--data-root", "/nowhere", "--config", "configs/cfg_ds/cfg_voc21.py"], "'/nowhere/VOCdevkit/VOC2012'"),
+        (["--config", "none.py"], "'none.py' does not exist"),
+        (["--config", CONFIG, "--limit", "0"], "--limit must be at least 1"),
+        (["--config", CONFIG, "--launcher", "pytorch"], "needs torchrun"),
+        (["--config", CONFIG, "--launcher", "slurm"], "needs SLURM_PROCID"),
+        (["--config", CONFIG, "--cfg-options", "model.options.prob_th=1"], "did you mean 'prob_thd'"),
+        (["--config", CONFIG, "--cfg-options", "model.class_file=configs/cls_voc20.txt"], "names 20 classes"),
+        (["--config", CONFIG, "--clip_architecture", "ViT-B/17"], "Unknown architecture"),
+    ],
+)
+def test_bad_input_is_known_before_models_are_loaded(
+    given: list[str],
+    message: str,
+    uninterrupted: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def load(*_: Any, **__: Any) -> None:
+        raise AssertionError("models were loaded")
+
+    monkeypatch.setattr("eval.semantic_run.load_segmenter", load)
+    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    root = [] if "--data-root" in given else ["--data-root", str(uninterrupted[0] / "data")]
+    with pytest.raises(UserError) as caught:
+        evaluate(_args(monkeypatch, *given, *root, "--work-dir", str(tmp_path / "work")))
+    assert message in str(caught.value)
+    assert not (tmp_path / "work").exists()
+
+
+def test_sweep_makes_a_table_of_what_is_there(
+    uninterrupted: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, results = uninterrupted
+    shared = ["--data-root", str(folder / "data"), *SMALL]
+    (tmp_path / "scenes").mkdir()
+    (tmp_path / "scenes/results.json").write_bytes((folder / "whole/results.json").read_bytes())
+    started = []
+
+    def fail(name: str, *_: Any) -> int:
+        started.append(name)
+        return 3
+
+    def missing(name: str, args: Any) -> str | None:
+        return "/data/cityscapes" if name == "city_scapes" else None
+
+    monkeypatch.setattr(eval_all_semantic, "_evaluate", fail)
+    monkeypatch.setattr(eval_all_semantic, "_missing", missing)
+    names = ["--datasets", "ade20k", "city_scapes", "scenes"]
+    monkeypatch.setattr(sys, "argv", ["eval_all_semantic.py", *shared, *names, "--work-dir", str(tmp_path)])
+    assert eval_all_semantic.main() == 1
+    assert started == ["ade20k"]  # the finished one is not done again
+    assert "city_scapes: skipped: /data/cityscapes is missing" in capsys.readouterr().out
+    table = (tmp_path / "table.md").read_text()
+    assert f"| rendered scenes | {COUNT} | {results['mIoU']:.2f} |" in table
+    assert "| ADE20K | failed with exit status 3 | - | - | - | 22.8 | 27.3 |" in table
+    assert (tmp_path / "results.txt").read_text() == (folder / "whole/results.txt").read_text()
+    assert Image.open(tmp_path / "chart.png").format == "PNG"
+
+
+def test_sweep_hands_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+
+    def record(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0 if len(commands) > 1 else -9)
+
+    monkeypatch.setattr(subprocess, "run", record)
+    monkeypatch.setattr(eval_all_semantic, "_missing", lambda *_: None)
+    given = [
+        "--datasets",
+        "voc21",
+        "--limit",
+        "3",
+        "--fuse_mask",
+        "False",
+        "--show-dir",
+        "shown",
+        "--scale",
+        "64",
+        "32",
+    ]
+    monkeypatch.setattr(sys, "argv", ["eval_all_semantic.py", *given, "--work-dir", str(tmp_path)])
+    assert eval_all_semantic.main() == 1  # killed by a signal
+    (command,) = commands
+    monkeypatch.setattr(sys, "argv", command[1:])
+    args = eval_semantic.parse_args()
+    assert (args.limit, args.fuse_mask, args.scale) == (3, False, [64, 32])
+    assert args.show_dir == Path("shown/voc21")
+    assert args.work_dir == tmp_path / "voc21"
+    assert requested(args)["options"] == {"fuse_mask": False, "scale": [64, 32]}
+
+
+def test_average_of_eight(tmp_path: Path) -> None:
+    results = {name: {"pictures": 1, "mIoU": 40.0 + k, "aAcc": 50.0, "mAcc": 60.0} for k, name in enumerate(EIGHT)}
+    table = markdown_table(results, {})
+    assert f"| {AVERAGE} |  | 43.50 | 50.00 | 60.00 | 46.6 | 49.5 |" in table
+    assert "| VOC21 | 1 | 40.00 | 50.00 | 60.00 | 70.9 | ? |" in table
+    bar_chart(tmp_path / "chart.png", results)
+    assert (tmp_path / "chart.png").stat().st_size > 1000
