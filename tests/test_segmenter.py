@@ -115,9 +115,7 @@ def test_masks_at_the_edges(
 
 def test_the_filter_never_leaves_nothing(segmenters: dict[str, TextRegionSegmenter], scene_masks: RegionMasks) -> None:
     plain = segmenters["clip"]
-    strict = TextRegionSegmenter(
-        plain.encoder, plain.mask_generator, plain.options.replace(global_patch_threshold=5.0)
-    )
+    strict = TextRegionSegmenter(plain.encoder, plain.mask_generator, plain.options.replace(global_patch_threshold=5.0))
     off = TextRegionSegmenter(plain.encoder, plain.mask_generator, plain.options.replace(remove_global_patch=False))
     regions = strict.encode(SCENE, scene_masks)
     _check(regions)
@@ -138,7 +136,9 @@ def test_a_thousand_regions(segmenters: dict[str, TextRegionSegmenter]) -> None:
     assert segmenters["clip"].segment(regions, WORDS).labels.shape == SCENE.shape[:2]
 
 
-def test_regions_of_another_encoder_are_refused(segmenters: dict[str, TextRegionSegmenter], scene_masks: RegionMasks) -> None:
+def test_regions_of_another_encoder_are_refused(
+    segmenters: dict[str, TextRegionSegmenter], scene_masks: RegionMasks
+) -> None:
     regions = segmenters["clip"].encode(SCENE, scene_masks)
     with pytest.raises(UserError, match="encode the picture again"):
         segmenters["pe"].scores(regions, WORDS)
@@ -164,13 +164,19 @@ def test_plain_resize_uses_one_view(segmenters: dict[str, TextRegionSegmenter], 
     assert plain.segment(regions, WORDS).labels.shape == SCENE.shape[:2]
 
 
-def test_views_in_small_batches_give_the_same(segmenters: dict[str, TextRegionSegmenter], scene_masks: RegionMasks) -> None:
+def test_views_in_small_batches_give_the_same(
+    segmenters: dict[str, TextRegionSegmenter], scene_masks: RegionMasks
+) -> None:
     whole = segmenters["clip"]
     parts = TextRegionSegmenter(whole.encoder, whole.mask_generator, whole.options.replace(view_batch=2))
-    torch.testing.assert_close(parts.encode(SCENE, scene_masks).tokens, whole.encode(SCENE, scene_masks).tokens, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        parts.encode(SCENE, scene_masks).tokens, whole.encode(SCENE, scene_masks).tokens, atol=1e-5, rtol=0
+    )
 
 
-def test_the_output_size_is_the_pictures_or_the_methods(segmenters: dict[str, TextRegionSegmenter], scene_masks: RegionMasks) -> None:
+def test_the_output_size_is_the_pictures_or_the_methods(
+    segmenters: dict[str, TextRegionSegmenter], scene_masks: RegionMasks
+) -> None:
     plain = segmenters["clip"]
     resized = TextRegionSegmenter(plain.encoder, plain.mask_generator, plain.options.replace(output_size="resized"))
     regions = plain.encode(SCENE, scene_masks)

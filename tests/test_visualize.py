@@ -66,7 +66,7 @@ def test_overlay_tints_the_picture_and_names_what_occurs() -> None:
     assert shown.height > 400  # the legend lies under a wide picture
     for column, word in ((100, 3), (500, 1)):
         assert np.abs(pixels[200, column].astype(int) - (100 + colours[word].astype(int)) / 2).max() <= 1
-    assert (pixels[200, 299:301] == 255).all()  # a white line between the two
+    assert np.all(pixels[200, 299:301] == 255)  # a white line between the two
     legend = pixels[400:].reshape(-1, 3)
     for word in range(len(WORDS)):
         assert bool(np.all(legend == colours[word], axis=1).any()) == (word in (1, 3))

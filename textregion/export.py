@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -107,10 +108,13 @@ def write_files(files: Mapping[Path, bytes]) -> None:
     try:
         for name, path in temporary.items():
             name.write_bytes(files[path])
+        for path in files:
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
         for name, path in temporary.items():
             os.replace(name, path)
     except OSError as error:
-        where = error.filename2 or error.filename or next(iter(files)).parent
+        where = error.filename or next(iter(files)).parent
         raise UserError(f"Result {os.fspath(where)!r} cannot be written: {error.strerror or error}.") from None
     finally:
         for name in temporary:

@@ -68,9 +68,7 @@ class RegionMasks:
         sizes = torch.tensor([len(place) for place in places], dtype=torch.long, device=self.device)
         members = torch.cat(places) if places else torch.zeros(0, dtype=torch.long, device=self.device)
         region_of = torch.arange(len(places), device=self.device).repeat_interleave(sizes)
-        return RegionMasks(
-            self.logits[members], region_of, self.scores[index], self.stability[index], self.output_hw
-        )
+        return RegionMasks(self.logits[members], region_of, self.scores[index], self.stability[index], self.output_hw)
 
     def to(self, device: torch.device | str) -> RegionMasks:
         """The same regions on another device."""
@@ -172,7 +170,9 @@ def _weighted_sum(masks: Tensor, row_totals: Tensor, col_totals: Tensor) -> Tens
 
 def _block_sums(values: Tensor, rows: Axis, cols: Axis) -> Tensor:
     """(J, h, w) -> (J, h, w): sums of the full-size resized values over blocks, one block a low-resolution pixel."""
-    return torch.einsum("jhw,ah,bw->jab", values, _block_weights(rows, values.shape[1]), _block_weights(cols, values.shape[2]))
+    return torch.einsum(
+        "jhw,ah,bw->jab", values, _block_weights(rows, values.shape[1]), _block_weights(cols, values.shape[2])
+    )
 
 
 def _block_weights(axis: Axis, source: int) -> Tensor:

@@ -16,9 +16,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("out", type=Path, help="folder to write to; files of the same names are replaced")
     parser.add_argument("--format", choices=tuple(FORMATS), default="png", help="file format (default: png)")
     parser.add_argument("--count", type=int, default=50, help="number of pictures (default: 50)")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the first picture, counted up from there"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first picture, counted up from there")
     parser.add_argument("--size", type=int, nargs=2, default=(320, 448), metavar=("HEIGHT", "WIDTH"))
     return parser
 
@@ -31,9 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--count must be at least 1, --seed at least 0, and --size at least 16 16")
     if options.out.exists() and not options.out.is_dir():
         parser.error(f"{options.out} is a file; name a folder to write to")
-    seeds = tqdm(
-        range(options.seed, options.seed + options.count), desc=f"render {options.format}", unit="scene"
-    )
+    seeds = tqdm(range(options.seed, options.seed + options.count), desc=f"render {options.format}", unit="scene")
     try:
         FORMATS[options.format](options.out, (render_scene(seed, tuple(options.size)) for seed in seeds))
     except OSError as error:

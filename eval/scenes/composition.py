@@ -166,9 +166,7 @@ def _spot(rng: np.random.Generator, kind: str, canvas: Canvas, layout: Layout) -
     return _Spot(x, y, size, depth=y - height)
 
 
-def _paint_all(
-    canvas: Canvas, placed: Sequence[_Placed], light: np.ndarray, first: int
-) -> list[tuple[int, int, int]]:
+def _paint_all(canvas: Canvas, placed: Sequence[_Placed], light: np.ndarray, first: int) -> list[tuple[int, int, int]]:
     """Paint things in order; for each: first id, last id, samples covered before others came in front."""
     owners = []
     next_id = first + 1
@@ -206,9 +204,7 @@ def _hidden(canvas: Canvas, owners: Sequence[tuple[int, int, int]], size_hw: tup
     least = max(_MIN_SHARE * size_hw[0] * size_hw[1], _MIN_PIXELS) * 1.3 * SUPERSAMPLING**2
     visible = [int(counts[first : last + 1].sum()) for first, last, _ in owners]
     return {
-        number
-        for number, (_, _, painted) in enumerate(owners)
-        if visible[number] < max(least, _MIN_VISIBLE * painted)
+        number for number, (_, _, painted) in enumerate(owners) if visible[number] < max(least, _MIN_VISIBLE * painted)
     }
 
 

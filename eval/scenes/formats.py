@@ -137,9 +137,7 @@ def write_reason_seg(out: Path, scenes: Iterable[Scene]) -> None:
         question = (several or asked)[0] if rng.random() < 0.6 else asked[0]
         query = {"text": [question.text], "is_sentence": question.is_sentence}
         write_picture(root / "test" / f"{stem}.jpg", scene.image)
-        write_json(
-            root / "test" / f"{stem}.json", {**query, "shapes": _shapes(scene, question, f"{stem}.jpg")}
-        )
+        write_json(root / "test" / f"{stem}.json", {**query, "shapes": _shapes(scene, question, f"{stem}.jpg")})
         interpreted = root / "interpreted_llava_v15_7b" / "test" / f"{stem}.json"
         write_json(interpreted, {"answers": [question.answer], **query})
 

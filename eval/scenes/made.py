@@ -52,9 +52,7 @@ def car(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
     sketch.box(-long, low - 0.07, long, low, darker(colour, 0.35))
     for left, right, slope_l, slope_r in ((-roof - 0.04, -0.05, 0.16, 0.0), (0.03, roof + 0.14, 0.0, 0.22)):
         with sketch.part("window"):
-            sketch.polygon(
-                [(left, -0.6), (left + slope_l, -0.93), (right - slope_r, -0.93), (right, -0.6)], GLASS
-            )
+            sketch.polygon([(left, -0.6), (left + slope_l, -0.93), (right - slope_r, -0.93), (right, -0.6)], GLASS)
     sketch.ellipse(long - 0.06, -0.42, 0.055, 0.07, (255, 240, 150))
     sketch.box(-long, -0.48, -long + 0.06, -0.36, (200, 40, 40))
     for x in (-long * 0.58, long * 0.58):
@@ -72,9 +70,7 @@ def boat(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
     sketch.polygon([(mast + 0.04, -0.97), (mast + 0.04, -0.34), (long * 0.86, -0.34)], sail)
     sketch.polygon([(mast - 0.04, -0.84), (mast - 0.04, -0.34), (-long * 0.66, -0.34)], darker(sail, 0.1))
     sketch.polygon([(-long, -0.27), (long, -0.27), (long * 0.66, 0), (-long * 0.72, 0)], colour)
-    sketch.polygon(
-        [(-long, -0.27), (long, -0.27), (long * 0.92, -0.22), (-long * 0.94, -0.22)], lighter(colour, 0.5)
-    )
+    sketch.polygon([(-long, -0.27), (long, -0.27), (long * 0.92, -0.22), (-long * 0.94, -0.22)], lighter(colour, 0.5))
     for x in (-0.4, 0.0, 0.4):
         with sketch.part("window"):
             sketch.ellipse(x * long, -0.125, 0.045, 0.045, GLASS)
@@ -86,9 +82,7 @@ def ball(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
     sketch.ellipse(0, -0.5, 0.5, 0.5, colour)
     arc = np.linspace(-1, 1, 9)
     bend = rng.uniform(0.05, 0.3)
-    edge = np.stack(
-        [0.49 * np.cos(np.pi * arc / 2.6) * 0 + bend + 0.12 * (1 - arc**2), -0.5 + 0.47 * arc], axis=1
-    )
+    edge = np.stack([0.49 * np.cos(np.pi * arc / 2.6) * 0 + bend + 0.12 * (1 - arc**2), -0.5 + 0.47 * arc], axis=1)
     left = np.stack([-bend + 0.05 - 0.12 * (1 - arc[::-1] ** 2), -0.5 + 0.47 * arc[::-1]], axis=1)
     if rng.random() < 0.6:
         sketch.polygon(np.concatenate([edge * (0.45, 1), left * (0.45, 1)]), second)
@@ -138,9 +132,7 @@ def lamp(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
     sketch.polygon([(-0.16, 0), (-0.1, -0.06), (0.1, -0.06), (0.16, 0)], (66, 66, 76))
     sketch.ellipse(0, -0.7, wide * 0.5, 0.07, (255, 244, 170))
     sketch.polygon([(-wide, -0.7), (-wide * 0.5, -1.0), (wide * 0.5, -1.0), (wide, -0.7)], colour)
-    sketch.polygon(
-        [(-wide, -0.7), (-wide * 0.97, -0.735), (wide * 0.97, -0.735), (wide, -0.7)], lighter(colour, 0.5)
-    )
+    sketch.polygon([(-wide, -0.7), (-wide * 0.97, -0.735), (wide * 0.97, -0.735), (wide, -0.7)], lighter(colour, 0.5))
 
 
 @thing(("sky",), 0.24, tilt=0.5)

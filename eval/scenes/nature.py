@@ -72,9 +72,7 @@ def dog(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
 @thing(("grass", "sand", "snow", "road"), 0.18)
 def cat(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
     curl = rng.uniform(0.4, 0.56)
-    sketch.stroke(
-        [(0.16, -0.08), (0.42, -0.1), (curl, -0.32), (curl - 0.08, -0.52)], 0.09, darker(colour, 0.15)
-    )
+    sketch.stroke([(0.16, -0.08), (0.42, -0.1), (curl, -0.32), (curl - 0.08, -0.52)], 0.09, darker(colour, 0.15))
     sketch.ellipse(0, -0.26, 0.27, 0.28, colour)
     sketch.ellipse(0, -0.2, 0.13, 0.17, lighter(colour, 0.35))
     for side in (-1, 1):
@@ -109,9 +107,7 @@ def fish(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
 def bird(sketch: Sketch, rng: np.random.Generator, colour: Colour) -> None:
     flap = rng.uniform(-1.05, -0.8)
     beak = (245, 150, 30) if colour[2] > 60 or colour[0] < 200 else (110, 70, 40)
-    sketch.polygon(
-        [(-0.4, -0.4), (-0.98, -0.56), (-0.9, -0.3), (-1.0, -0.12), (-0.4, -0.28)], darker(colour, 0.3)
-    )
+    sketch.polygon([(-0.4, -0.4), (-0.98, -0.56), (-0.9, -0.3), (-1.0, -0.12), (-0.4, -0.28)], darker(colour, 0.3))
     sketch.polygon([(0.7, -0.58), (1.0, -0.5), (0.7, -0.42)], beak)
     sketch.ellipse(0, -0.34, 0.52, 0.25, colour)
     sketch.ellipse(0.56, -0.52, 0.24, 0.22, colour)

@@ -165,9 +165,7 @@ def test_easy_expressions_fit_one_thing_only(scenes: list[Scene]) -> None:
         for index, sentences in expressions(scene, np.random.default_rng(1), harder=False):
             for words in (sentence.split() for sentence in sentences):
                 colours, kinds = set(words) & set(COLOURS), set(words) & set(THINGS)
-                fitting = [
-                    item for item in things if item.kind in kinds and (not colours or item.colour in colours)
-                ]
+                fitting = [item for item in things if item.kind in kinds and (not colours or item.colour in colours)]
                 assert fitting == [scene.objects[index]]
                 said += 1
     assert said > len(scenes)
@@ -222,9 +220,7 @@ def test_traced_polygons_fill_the_same_mask(scenes: list[Scene]) -> None:
             cv2.fillPoly(filled, [np.array(polygon, dtype=np.int32)], 1)
         union = ((filled > 0) | item.mask).sum()
         assert ((filled > 0) & item.mask).sum() / union > 0.93, item.name
-        holes += (
-            len(cv2.findContours(item.mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0]) > 2
-        )
+        holes += len(cv2.findContours(item.mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0]) > 2
     assert holes
 
 
@@ -253,9 +249,7 @@ def test_voc_layout(tmp_path: Path) -> None:
     for number, stem in enumerate(stems):
         labels = Image.open(tmp_path / "SegmentationClass" / f"{stem}.png")
         assert labels.mode == "P"
-        assert (
-            np.asarray(labels) == render_scene(3 + number, (120, 160)).labels(VOC_CLASSES, ignore=0)
-        ).all()
+        assert (np.asarray(labels) == render_scene(3 + number, (120, 160)).labels(VOC_CLASSES, ignore=0)).all()
         with Image.open(tmp_path / "JPEGImages" / f"{stem}.jpg") as picture:
             assert picture.size == labels.size == (160, 120)
     # VOC paints aeroplane maroon, car grey and void cream.

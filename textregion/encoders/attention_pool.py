@@ -67,9 +67,7 @@ class AttentionPoolEncoder:
         weight: Tensor = self._trunk.attn_pool.kv.weight
         return weight
 
-    def patch_features(
-        self, views: Tensor, *, feature: PoolFeature = "value", dense: bool = False
-    ) -> PatchFeatures:
+    def patch_features(self, views: Tensor, *, feature: PoolFeature = "value", dense: bool = False) -> PatchFeatures:
         """(V, 3, S, S) normalised views -> the tower's normalised patch tokens (V, C, g, g)."""
         if feature != "value":
             raise ValueError(f"pool_feature={feature!r} is defined for CLIP ViT only; use 'value' with {self.name}.")

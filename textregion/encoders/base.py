@@ -54,9 +54,7 @@ class Encoder(Protocol):
     @property
     def device(self) -> torch.device: ...
 
-    def patch_features(
-        self, views: Tensor, *, feature: PoolFeature = "value", dense: bool = False
-    ) -> PatchFeatures:
+    def patch_features(self, views: Tensor, *, feature: PoolFeature = "value", dense: bool = False) -> PatchFeatures:
         """(V, 3, S, S) normalised views -> patch features (section 3)."""
 
     def project(self, pooled: Tensor, *, feature: PoolFeature = "value", mlp: bool = True) -> Tensor:

@@ -47,9 +47,7 @@ class ClipVitEncoder:
         device: torch.device = self._visual.proj.device
         return device
 
-    def patch_features(
-        self, views: Tensor, *, feature: PoolFeature = "value", dense: bool = False
-    ) -> PatchFeatures:
+    def patch_features(self, views: Tensor, *, feature: PoolFeature = "value", dense: bool = False) -> PatchFeatures:
         """(V, 3, S, S) normalised views -> values (V, C, g, g) and, if asked, dense embeddings (V, D, g, g)."""
         hidden = self._last_block_input(views)
         block = self._visual.transformer.resblocks[-1]
