@@ -132,12 +132,10 @@ class RegionTokens:
             tensors["locality"] = self.locality
         target = Path(path)
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        # Cloned: safetensors refuses columns that share memory.
+        columns = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
         try:
-            save_file(
-                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-                temporary,
-                metadata={"format": FORMAT, "facts": json.dumps(facts)},
-            )
+            save_file(columns, temporary, metadata={"format": FORMAT, "facts": json.dumps(facts)})
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
