@@ -1,0 +1,383 @@
+"""The demo, from command lines to files, on photographs, with tiny models; and once as the script that users run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from pycocotools import mask as coco_mask
+from skimage import data
+from torch import nn
+
+import TextRegionSegmenter as demo
+from textregion import Encoder, MaskGenerator, SegmenterOptions, TextRegionSegmenter, visualize
+from textregion.image import load_rgb
+from utils import cli
+
+CHECKOUT = Path(demo.__file__).resolve().parent
+WORDS = ["dog", "cat", "a cup of coffee", "sky"]
+KINDS = ("global_patches.png", "labels.png", "overlay.png", "regions.json")
+
+
+@dataclass
+class Ended:
+    """How a run ended."""
+
+    status: int
+    out: str
+    errors: list[str]
+    """Lines on stderr without the progress bar's."""
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The demo in this process, in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*argv: object) -> Ended:
+        with pytest.raises(SystemExit) as end:
+            cli.run(lambda: demo.main([str(arg) for arg in argv]))
+        captured = capsys.readouterr()
+        lines = [line for line in captured.err.replace("\r", "\n").splitlines() if line and "pictures:" not in line]
+        return Ended(int(str(end.value.code)), captured.out, lines)
+
+    return run
+
+
+@pytest.fixture
+def tiny(
+    monkeypatch: pytest.MonkeyPatch, clip_encoder: Encoder, sam2_model: nn.Module, tiny_options: SegmenterOptions
+) -> Callable[..., TextRegionSegmenter]:
+    """The demo's models are the tiny ones."""
+
+    def load(args: Any, task: str, *, clock: Any = None) -> TextRegionSegmenter:
+        options = tiny_options.replace(crop_size=96).replace(**cli.method_options(args))
+        return TextRegionSegmenter(clip_encoder, MaskGenerator(sam2_model, options), options, clock=clock)
+
+    monkeypatch.setattr(cli, "load_segmenter", load)
+    return load
+
+
+@pytest.fixture
+def no_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading models fails the test."""
+
+    def load(*args: Any, **settings: Any) -> None:
+        raise AssertionError("models were loaded before this was found")
+
+    monkeypatch.setattr(cli, "load_segmenter", load)
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photographs that come with scikit-image, small."""
+    folder = tmp_path_factory.mktemp("photos")
+    Image.fromarray(data.astronaut()[::2, ::2]).save(folder / "astronaut.png")
+    Image.fromarray(data.chelsea()[::2, ::2]).save(folder / "cat.jpg")
+    Image.fromarray(data.coffee()[::3, ::3]).save(folder / "coffee.jpg")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def check_results(folder: Path, stem: str, picture: Path, words: Sequence[str]) -> dict[str, Any]:
+    """The files of one picture agree with one another and with the picture; the JSON's content."""
+    image = load_rgb(picture)
+    size = image.shape[:2]
+    content: dict[str, Any] = json.loads((folder / f"{stem}_regions.json").read_text(encoding="utf-8"))
+    assert (content["image"], content["size"], content["words"]) == (str(picture), list(size), list(words))
+    for region in content["regions"]:
+        mask = coco_mask.decode(region["segmentation"])
+        assert mask.shape == size
+        assert mask.sum() == region["area"] > 0
+        assert coco_mask.toBbox(region["segmentation"]).tolist() == region["bbox"]
+        assert words[region["word_index"]] == region["word"]
+    with Image.open(folder / f"{stem}_labels.png") as labels:
+        assert (labels.mode, labels.size) == ("P", size[::-1])
+        assert np.asarray(labels).max() < len(words)
+        palette = np.array(labels.getpalette()).reshape(-1, 3)[: len(words)]
+    np.testing.assert_array_equal(palette, visualize.word_colours(words))
+    with Image.open(folder / f"{stem}_overlay.png") as overlay:
+        assert overlay.mode == "RGB"
+        assert overlay.width >= size[1]
+        assert overlay.height >= size[0]
+    return content
+
+
+def test_photographs_become_overlays_label_maps_regions_and_heat_maps(
+    run: Run, tiny: Callable[..., TextRegionSegmenter], photos: Path, tmp_path: Path
+) -> None:
+    ended = run(
+        "--image_list", photos, "--labels", *WORDS, "--output-dir", "out/deep", "--visualize_global_patch", "True"
+    )
+    assert (ended.status, ended.errors) == (0, [])
+    out = tmp_path / "out" / "deep"
+    assert sorted(os.listdir(out)) == sorted(f"{s}_{kind}" for s in ("astronaut", "cat", "coffee") for kind in KINDS)
+    summary = ended.out.splitlines()[-1]
+    assert summary.startswith("Segmented 3 of 3 pictures into out/deep/ (")
+    for stage in ("loading", "reading", "masks", "image tower", "pooling", "text", "scores", "painting", "writing"):
+        assert re.search(rf"\b{stage} \d+\.\d s\b", summary)
+    found = 0
+    for stem, suffix in (("astronaut", "png"), ("cat", "jpg"), ("coffee", "jpg")):
+        found += len(check_results(out, stem, photos / f"{stem}.{suffix}", WORDS)["regions"])
+    assert found > 3
+    # The label map is the library's, pixel by pixel.
+    segmenter = tiny(demo.build_parser().parse_args([]), "demo")
+    expected = segmenter.segment(photos / "cat.jpg", WORDS).labels.numpy()
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "cat_labels.png")), expected)
+
+
+def test_options_of_the_method_reach_it(
+    run: Run, tiny: Callable[..., TextRegionSegmenter], photos: Path, tmp_path: Path
+) -> None:
+    common = ("--image_list", photos / "cat.jpg", "--labels", *WORDS, "--output_dir")
+    assert run(*common, "a", "--no-remove-global-patch", "--points_per_side", 4, "--scale", 128, 96).status == 0
+    assert run(*common, "b", "--remove_global_patch", "False", "--output_size", "resized").status == 0
+    options = json.loads((tmp_path / "a" / "cat_regions.json").read_text())["options"]
+    assert (options["remove_global_patch"], options["points_per_side"], options["scale"]) == (False, 4, [128, 96])
+    with Image.open(tmp_path / "b" / "cat_labels.png") as labels:
+        assert labels.size == (313, 208)  # 226 x 150 fitted into 320 x 208
+
+
+def test_words_of_the_yaml_go_before_those_of_the_command_line(
+    run: Run, tiny: Callable[..., TextRegionSegmenter], photos: Path, tmp_path: Path
+) -> None:
+    config = photos / "words.yaml"
+    config.write_text("cat.jpg:\n  label: [whiskers, 'собака', whiskers]\n", encoding="utf-8")
+    try:
+        ended = run("--image_query_cfg", config)
+        assert ended.status == 0
+        out = tmp_path / "outputs" / "demo"
+        assert sorted(os.listdir(out)) == ["cat_labels.png", "cat_overlay.png", "cat_regions.json"]
+        check_results(out, "cat", photos / "cat.jpg", ["whiskers", "собака"])
+        listed = (photos / "c*.jpg", photos / "cat.jpg")
+        assert run("--image_query_cfg", config, "--image_list", *listed, "--labels", "cup").status == 0
+        check_results(out, "cat", photos / "cat.jpg", ["whiskers", "собака"])
+        check_results(out, "coffee", photos / "coffee.jpg", ["cup"])
+        assert len(os.listdir(out)) == 6  # the cat was named twice and done once
+    finally:
+        config.unlink()
+
+
+def test_pictures_of_one_stem_do_not_overwrite_each_other(
+    run: Run, tiny: Callable[..., TextRegionSegmenter], photos: Path, tmp_path: Path
+) -> None:
+    pictures = [tmp_path / "a" / "cat.png", tmp_path / "b" / "cat.png", tmp_path / "b" / "Cat.webp"]
+    for number, picture in enumerate(pictures):
+        picture.parent.mkdir(exist_ok=True)
+        Image.open(photos / "cat.jpg").resize((60 + number, 40)).save(picture)
+    assert run("--image_list", *pictures, "--labels", "dog", "--output_dir", "out").status == 0
+    for stem, picture in zip(("cat", "cat_2", "Cat_3"), pictures):
+        check_results(tmp_path / "out", stem, picture, ["dog"])
+
+
+def save_kind(kind: str, path: Path) -> Path:
+    """A picture of 90 x 60 pixels (60 x 90 for the rotated one) in an unusual form."""
+    rgb = Image.fromarray(data.astronaut()[:60, 200:290].copy())
+    if kind == "16-bit":
+        Image.fromarray(np.asarray(rgb.convert("L")).astype(np.uint16) * 257).save(path.with_suffix(".png"))
+        return path.with_suffix(".png")
+    if kind == "EXIF":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        rgb.save(path.with_suffix(".jpg"), exif=exif)
+        return path.with_suffix(".jpg")
+    if kind == "CMYK":
+        rgb.convert("CMYK").save(path.with_suffix(".tif"))
+        return path.with_suffix(".tif")
+    sizes = {"1 high": (90, 1), "1 wide": (1, 90), "1 x 1": (1, 1)}
+    mode = kind if kind in ("L", "P", "RGBA", "LA", "1") else "RGB"
+    rgb.resize(sizes.get(kind, rgb.size)).convert(mode).save(path.with_suffix(".png"))
+    return path.with_suffix(".png")
+
+
+def test_pictures_of_every_kind_simply_work(run: Run, tiny: Callable[..., TextRegionSegmenter], tmp_path: Path) -> None:
+    kinds = ["L", "P", "RGBA", "LA", "1", "16-bit", "CMYK", "EXIF", "1 high", "1 wide", "1 x 1"]
+    pictures = {kind: save_kind(kind, tmp_path / kind.replace(" ", "_")) for kind in kinds}
+    quick = ("--scale", 96, 64, "--points_per_side", 4)
+    ended = run("--image_list", *pictures.values(), "--labels", "dog", "sky", "--output_dir", "out", *quick)
+    assert (ended.status, ended.errors) == (0, [])
+    for picture in pictures.values():
+        check_results(tmp_path / "out", picture.stem, picture, ["dog", "sky"])
+    assert Image.open(tmp_path / "out" / "EXIF_labels.png").size == (60, 90)
+    assert Image.open(tmp_path / "out" / "1_high_labels.png").size == (90, 1)
+
+
+def bad_files(folder: Path, photos: Path) -> None:
+    """Files that the table below names."""
+    (folder / "empty.png").touch()
+    (folder / "text.png").write_text("no picture")
+    (folder / "cut.jpg").write_bytes((photos / "cat.jpg").read_bytes()[:900])
+    (folder / "cut.png").write_bytes((photos / "astronaut.png").read_bytes()[:3000])
+    (folder / "no_pictures").mkdir()
+    (folder / "in_place").write_text("a file")
+    yamls: dict[str, Any] = {
+        "no_label": {"cat.jpg": {"labels": ["dog"]}},
+        "bare_list": {"cat.jpg": ["dog"]},
+        "empty_list": {"cat.jpg": {"label": []}},
+        "null": {"cat.jpg": {"label": None}},
+        "string": {"cat.jpg": {"label": "dog"}},
+        "number": {"cat.jpg": {"label": ["dog", 7]}},
+        "blank": {"cat.jpg": {"label": ["dog", " "]}},
+        "sequence": ["cat.jpg"],
+        "key": {3: {"label": ["dog"]}},
+        "many": {"cat.jpg": {"label": [f"word {number}" for number in range(257)]}},
+    }
+    for name, content in yamls.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    (folder / "nothing.yaml").touch()
+    (folder / "tag.yaml").write_text("cat.jpg: !!python/object/apply:os.mkdir [made]\n")
+    (folder / "broken.yaml").write_text("cat.jpg: [")
+    (folder / "latin.yaml").write_bytes("cat.jpg: {label: [é]}".encode("latin-1"))
+
+
+CAT = "--image_list cat.jpg --labels dog"
+BAD = [
+    ("--image_list nowhere.jpg --labels dog", "Picture 'nowhere.jpg' does not exist"),
+    ("--image_list nowhere.jpg", "Picture 'nowhere.jpg' does not exist"),
+    ("--image_list empty.png --labels dog", "Picture 'empty.png' is an empty file"),
+    ("--image_list text.png --labels dog", "Picture 'text.png' is not an image"),
+    ("--image_list cut.jpg --labels dog", "Picture 'cut.jpg' is damaged"),
+    ("--image_list cut.png --labels dog", "Picture 'cut.png' is damaged"),
+    ("--image_list no_pictures --labels dog", "no pictures in 'no_pictures'"),
+    ("--image_list *.bmp --labels dog", "no pictures in '*.bmp'"),
+    ("--image_list cat.jpg", "no words for picture 'cat.jpg': give --labels"),
+    ("--labels dog", "name them with --image_list"),
+    ("--image_query_cfg nowhere.yaml", "'nowhere.yaml' cannot be read"),
+    ("--image_query_cfg no_pictures", "'no_pictures' cannot be read"),
+    ("--image_query_cfg no_label.yaml", "no 'label:' under picture 'cat.jpg'"),
+    ("--image_query_cfg bare_list.yaml", "no 'label:' under picture 'cat.jpg'"),
+    ("--image_query_cfg empty_list.yaml", "list of words of picture 'cat.jpg' in 'empty_list.yaml' is empty"),
+    ("--image_query_cfg null.yaml", "must be a list, but are nothing"),
+    ("--image_query_cfg string.yaml", "must be a list, but are 'dog' (str)"),
+    ("--image_query_cfg number.yaml", "but there is 7"),
+    ("--image_query_cfg blank.yaml", "but there is ' '"),
+    ("--image_query_cfg sequence.yaml", "must map image paths to 'label:' lists, but holds ['cat.jpg'] (list)"),
+    ("--image_query_cfg key.yaml", "but has the key 3"),
+    ("--image_query_cfg many.yaml", "257 words for picture 'cat.jpg' in 'many.yaml': give at most 256"),
+    ("--image_query_cfg nothing.yaml", "but holds nothing"),
+    ("--image_query_cfg tag.yaml", "'tag.yaml' is not a plain YAML file"),
+    ("--image_query_cfg broken.yaml", "'broken.yaml' is not a plain YAML file"),
+    ("--image_query_cfg latin.yaml", "'latin.yaml' is not a plain YAML file"),
+    (f"{CAT} --output_dir in_place", "Output folder 'in_place' cannot be written to"),
+    (f"{CAT} --output_dir in_place/below", "Output folder 'in_place/below' cannot be written to"),
+    (f"{CAT} --pred_iou_thresh 3", "'pred_iou_thresh' must be a number from 0 to 1"),
+    (f"{CAT} --clip_architecture ViT-Z", "Unknown architecture 'ViT-Z'"),
+    (f"{CAT} --clip_architecture ViT-B/16 --clip_pretrained mine", "'mine' are neither a file nor a tag"),
+    (f"{CAT} --sam2_checkpoint nowhere.pt", "'nowhere.pt' is neither a file nor a hub id"),
+    (f"{CAT} --device abacus", "Unknown device 'abacus'"),
+    (f"{CAT} --no-remove_global_patch --visualize_global_patch", "--visualize_global_patch shows"),
+    (f"{CAT} --output_dri x", "unknown option '--output_dri': did you mean '--output_dir'?"),
+    ("--image_list cat.jpg cat_overlay.png --labels dog --output_dir .", "would overwrite the picture"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), BAD)
+def test_bad_input_is_one_sentence_before_models_are_loaded(
+    run: Run, no_models: None, photos: Path, tmp_path: Path, line: str, message: str
+) -> None:
+    bad_files(tmp_path, photos)
+    for name in ("cat.jpg", "cat_overlay.png"):
+        (tmp_path / name).write_bytes((photos / "cat.jpg").read_bytes())
+    before = sorted(tmp_path.rglob("*"))
+    ended = run(*line.split())
+    assert ended.status == 2
+    assert len(ended.errors) == 1
+    assert ended.errors[0].startswith("error: ")
+    assert message in ended.errors[0]
+    assert ended.errors[0].split(" (see --help)")[0].endswith((".", "'", "?"))
+    assert ended.out == ""
+    assert sorted(tmp_path.rglob("*")) == before  # nothing is left, not even an empty folder
+
+
+def test_a_checkpoint_that_does_not_fit_is_one_sentence(run: Run, photos: Path, tmp_path: Path) -> None:
+    weights = CHECKOUT / "tests" / "parity" / "weights"
+    ended = run(
+        *("--image_list", photos / "cat.jpg", "--labels", "dog", "--clip_architecture", "ViT-B/32"),
+        *(
+            "--clip_pretrained",
+            weights / "clip_tiny.safetensors",
+            "--sam2_checkpoint",
+            weights / "clip_tiny.safetensors",
+        ),
+        *("--model_cfg", weights / "sam2_tiny.yaml"),
+    )
+    assert (ended.status, ended.out) == (2, "")
+    assert len(ended.errors) == 1
+    assert "does not fit the config" in ended.errors[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_bad_picture_does_not_stop_the_others(
+    run: Run, tiny: Callable[..., TextRegionSegmenter], photos: Path, tmp_path: Path
+) -> None:
+    bad_files(tmp_path, photos)
+    listed = ("cut.jpg", photos / "cat.jpg", "nowhere.png", "empty.png", photos / "coffee.jpg")
+    ended = run("--image_list", *listed, "--labels", *WORDS, "--output_dir", "out")
+    assert ended.status == 2
+    assert [line.split("'")[1] for line in ended.errors] == ["cut.jpg", "nowhere.png", "empty.png"]
+    assert ended.out.splitlines()[-1].startswith("Segmented 2 of 5 pictures into out/ (")
+    assert ended.out.splitlines()[-1].endswith("; failed: cut.jpg, nowhere.png, empty.png")
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(
+        f"{s}_{kind}" for s in ("cat", "coffee") for kind in KINDS[1:]
+    )
+
+
+def test_a_picture_whose_results_cannot_be_written_leaves_none(
+    run: Run, tiny: Callable[..., TextRegionSegmenter], photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out" / "cat_regions.json").mkdir(parents=True)  # a folder where a file should go
+    ended = run("--image_list", photos / "cat.jpg", "--labels", "dog", "--output_dir", "out")
+    assert ended.status == 2
+    assert "cannot be written" in ended.errors[0]
+    assert os.listdir(tmp_path / "out") == ["cat_regions.json"]
+
+
+def test_the_demos_own_pictures_and_words() -> None:
+    jobs = demo.plan_jobs(demo.build_parser().parse_args([]))
+    assert len(jobs) >= 3
+    sizes = [load_rgb(job.picture).shape[:2] for job in jobs]
+    assert any(height > width for height, width in sizes)
+    assert any(width >= 2 * height for height, width in sizes)
+    assert all(job.picture.resolve().is_relative_to(CHECKOUT / "assets") for job in jobs)
+
+
+def test_the_script_with_the_bundled_miniatures(tmp_path: Path) -> None:
+    command = [sys.executable, str(CHECKOUT / "TextRegionSegmenter.py"), "--output_dir", "out", "--device", "cpu"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    first, last = ended.stdout.splitlines()
+    assert "--clip_pretrained openai --sam2_checkpoint facebook/sam2.1-hiera-large" in first
+    jobs = demo.plan_jobs(demo.build_parser().parse_args([]))
+    assert last.startswith(f"Segmented {len(jobs)} of {len(jobs)} pictures into out/ (")
+    assert "picture/s" in ended.stderr or "s/picture" in ended.stderr  # the bar
+    right = total = 0
+    for job in jobs:
+        content = json.loads((tmp_path / "out" / f"{job.prefix.name}_regions.json").read_text())
+        words = {region["word"] for region in content["regions"]}
+        check_results(tmp_path / "out", job.prefix.name, Path(content["image"]), job.words)
+        right, total = right + len(words & {"sky", "grass", "water"}), total + len(words)
+    assert right >= len(jobs)  # every picture has one of these large grounds
+    assert total > right
+
+
+def test_the_script_ends_with_one_line_and_status_2(tmp_path: Path) -> None:
+    command = [sys.executable, str(CHECKOUT / "TextRegionSegmenter.py"), "--image_list", "nowhere.png"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "error: Picture 'nowhere.png' does not exist: give the path of an image file.\n"
+    assert list(tmp_path.iterdir()) == []
