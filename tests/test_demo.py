@@ -23,6 +23,7 @@ from torch import nn
 import TextRegionSegmenter as demo
 from textregion import Encoder, MaskGenerator, SegmenterOptions, TextRegionSegmenter, visualize
 from textregion.image import load_rgb
+from textregion.text import TextBank
 from utils import cli
 
 CHECKOUT = Path(demo.__file__).resolve().parent
@@ -58,15 +59,26 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     return run
 
 
+@pytest.fixture(scope="session")
+def text_bank(clip_encoder: Encoder) -> TextBank:
+    """The words of all these tests, embedded once."""
+    return TextBank(clip_encoder)
+
+
 @pytest.fixture
 def tiny(
-    monkeypatch: pytest.MonkeyPatch, clip_encoder: Encoder, sam2_model: nn.Module, tiny_options: SegmenterOptions
+    monkeypatch: pytest.MonkeyPatch,
+    clip_encoder: Encoder,
+    sam2_model: nn.Module,
+    tiny_options: SegmenterOptions,
+    text_bank: TextBank,
 ) -> Callable[..., TextRegionSegmenter]:
     """The demo's models are the tiny ones."""
 
     def load(args: Any, task: str, *, clock: Any = None) -> TextRegionSegmenter:
         options = tiny_options.replace(crop_size=96).replace(**cli.method_options(args))
-        return TextRegionSegmenter(clip_encoder, MaskGenerator(sam2_model, options), options, clock=clock)
+        generator = MaskGenerator(sam2_model, options)
+        return TextRegionSegmenter(clip_encoder, generator, options, text=text_bank, clock=clock)
 
     monkeypatch.setattr(cli, "load_segmenter", load)
     return load

@@ -97,8 +97,8 @@ def test_a_legend_is_legible_at_any_size(size_hw: tuple[int, int]) -> None:
     beside = size_hw[0] > size_hw[1]
     assert (shown.height if beside else shown.width) >= max(height, width)
     legend = np.asarray(shown)[:, width:] if beside else np.asarray(shown)[height:]
-    dark = (legend < 90).all(2)
-    rows = dark.any(1).sum()
+    dark = np.all(legend < 90, axis=2)
+    rows = np.any(dark, axis=1).sum()
     # Text of at least 14 pixels, and of at least 1.5 % of the longer side.
     assert rows >= max(10, 0.015 * max(size_hw))
     assert dark.sum() > 30
