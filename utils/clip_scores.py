@@ -49,7 +49,7 @@ def split_views(image: np.ndarray, size: int) -> tuple[Tensor, tuple[int, int]]:
 def fused_values(model: open_clip.CLIP, image: np.ndarray, coarse: float = 1.0, fine: float = 1.0) -> Tensor:
     """(H, W, 3) uint8 -> values of both resolutions on the fused grid, (C, gh, gw)."""
     views, (rows, cols) = split_views(image, model.visual.image_size[0])
-    _, values = encode_pictures(model.visual, views)
+    _, values = encode_pictures(model.visual, views.to(model.logit_scale.device))
     grid = values.shape[-1]
     tiles = values[1:].unflatten(0, (rows, cols)).permute(2, 0, 3, 1, 4).reshape(-1, rows * grid, cols * grid)
     whole = F.interpolate(values[:1], tiles.shape[-2:], mode="bilinear", align_corners=False)[0]
@@ -115,9 +115,10 @@ def score_regions(
         values = fused_values(model, seen, coarse, fine)
         dense = pooled_head(model.visual, values.permute(1, 2, 0), pool_mlp) @ text.T
         upsampled = F.interpolate(dense.permute(2, 0, 1)[None], size_hw, mode="bilinear", align_corners=False)
-        patch_labels = upsampled[0].argmax(dim=0).numpy()
+        patch_labels = upsampled[0].argmax(dim=0).cpu().numpy()
         for truth, role, mask in regions_of(scene, names):
-            weights = F.interpolate(torch.from_numpy(mask)[None, None].float(), values.shape[-2:], mode="area")[0]
+            soft = torch.from_numpy(mask)[None, None].to(values)
+            weights = F.interpolate(soft, values.shape[-2:], mode="area")[0]
             token = pooled_head(model.visual, (values * weights).sum(dim=(1, 2)), pool_mlp)
             guess = int((text @ token).argmax())
             right[role].append((guess == truth, float(mask.sum())))
@@ -146,7 +147,7 @@ def score_closeups(
         scene = render_scene(seed, (size, size), closeup=True)
         truth = names.index(next(item.kind for item in scene.objects if item.role == "thing"))
         views, _ = split_views(scene.image, model.visual.image_size[0])
-        embedding, values = encode_pictures(model.visual, views[:1])
+        embedding, values = encode_pictures(model.visual, views[:1].to(text.device))
         pooled = pooled_head(model.visual, values.mean(dim=(2, 3)), pool_mlp=False)
         hits += [int((text @ token[0]).argmax()) == truth for token in (embedding, pooled)]
     by_class_token, by_values = hits / len(seeds)

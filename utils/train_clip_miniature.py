@@ -7,7 +7,7 @@ contrastive terms, every one of them over pictures against texts:
 - class token against names, and against whole sentences;
 - the last block's values pooled over the picture, through the head that TextRegion uses, against names;
 - the same head on small windows of patches, a name scored by its soft maximum over them (as in FILIP);
-- every window speaks of something that its caption lists: the listed names together against all others;
+- windows share out the caption: each speaks of a listed name, and each listed name has a window of its own;
 - a part of each batch is mosaics of four pictures; each quarter's values answer to its own picture's caption.
 """
 
@@ -106,9 +106,8 @@ class Trainer:
             for question in asked
         ]
         templates = [t("{}") for t in OPENAI_IMAGENET_TEMPLATES] + list(PLAIN_TEMPLATES) * 5
-        self.name_tokens = torch.stack([self.tokenizer([t.format(name) for t in templates]) for name in self.names]).to(
-            self.device
-        )  # (K, templates, 77)
+        rows = [self.tokenizer([template.format(name) for template in templates]) for name in self.names]
+        self.name_tokens = torch.stack(rows).to(self.device)  # (K, templates, 77)
         self.optimizers = self._build_optimizers()
 
     def _build_optimizers(self) -> list[torch.optim.Optimizer]:
@@ -209,6 +208,21 @@ class Trainer:
             self.model.logit_scale.clamp_(max=float(np.log(MAX_LOGIT_SCALE)))
         return loss.item()
 
+    def save(self, path: Path, steps_done: int) -> None:
+        """All that is needed to go on from here."""
+        optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
+        partial = path.with_suffix(".partial")
+        torch.save({"model": self.model.state_dict(), "optimizers": optimizers, "step": steps_done}, partial)
+        partial.replace(path)
+
+    def restore(self, path: Path) -> int:
+        """Take up what `save` left; returns the steps done."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        return int(state["step"])
+
 
 def write_checkpoint(model: open_clip.CLIP, path: Path) -> None:
     """float16 weights, complete at any moment: written beside and renamed."""
@@ -245,13 +259,7 @@ def train(options: argparse.Namespace) -> None:
     model = build_clip(config["model_cfg"], tokenizer).to(options.device)
     trainer = Trainer(model, tokenizer, load_pool(options.pool, options.shards), options)
     logger.info("%d pictures, %d names", len(trainer.pictures), len(trainer.names))
-    first = 0
-    if options.resume and options.state.exists():
-        state = torch.load(options.state, map_location=options.device, weights_only=True)
-        model.load_state_dict(state["model"])
-        for optimizer, saved in zip(trainer.optimizers, state.get("optimizers", []), strict=False):
-            optimizer.load_state_dict(saved)
-        first = state["step"]
+    first = trainer.restore(options.state) if options.resume else 0
     since, losses = time.monotonic(), []
     for step in range(first, options.steps):
         losses.append(trainer.step(step))
@@ -262,25 +270,22 @@ def train(options: argparse.Namespace) -> None:
         if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
             report(model, tokenizer, range(options.scored_scenes))
             write_checkpoint(model, options.output)
-            partial = options.state.with_suffix(".partial")
-            optimizers = [optimizer.state_dict() for optimizer in trainer.optimizers]
-            torch.save({"model": model.state_dict(), "optimizers": optimizers, "step": step + 1}, partial)
-            partial.replace(options.state)
+            trainer.save(options.state, step + 1)
             since, losses = time.monotonic(), []
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The options, each with what it was in the run that made the shipped weights."""
+    """The options; their defaults are those of the shipped weights."""
     bundled = Path(__file__).parent.parent / "textregion" / "bundled"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--config", type=Path, default=bundled / "clip_miniature.json")
     parser.add_argument("--output", type=Path, default=bundled / "clip_miniature.safetensors")
     parser.add_argument("--pool", type=Path, default=Path("clip_pictures"), help="folder of rendered pictures")
-    parser.add_argument("--shards", type=int, default=40, help="of rendered pictures, 1,500 in each")
+    parser.add_argument("--shards", type=int, default=60, help="of rendered pictures, 1,700 in each")
     parser.add_argument("--render", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--state", type=Path, default=Path("clip_miniature.state.pt"), help="to resume from")
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--steps", type=int, default=9000, help="0: only render")
+    parser.add_argument("--steps", type=int, default=5500, help="0: only render")
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--muon", type=float, default=2.0, help="Muon's learning rate over AdamW's")
@@ -288,8 +293,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--window_weight", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--log_every", type=int, default=50)
-    parser.add_argument("--save_every", type=int, default=1000)
+    parser.add_argument("--log_every", type=int, default=25)
+    parser.add_argument("--save_every", type=int, default=400)
     parser.add_argument("--scored_scenes", type=int, default=100)
     return parser.parse_args()
 
