@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +19,7 @@ from tqdm import tqdm
 
 from eval.scenes import render_scene
 from eval.scenes.formats import FORMATS
-from eval.semantic import ROOT, check_class_count, read_words
+from eval.semantic import ROOT, TextRegionSegmentor, check_class_count, read_words
 from eval.semantic_datasets import LoadLabels, check_labels
 from textregion import UserError
 
@@ -59,6 +61,7 @@ def read_config(path: str | os.PathLike[str], root: Path, changes: Mapping[str, 
     for name in changes or {}:
         _check_name(config, name)
     config.merge_from_dict(dict(changes or {}))
+    _check_model(config.model, os.fspath(path))
     dataset = config.test_dataloader.dataset
     dataset.data_root = os.fspath(root / dataset.data_root)
     return config
@@ -77,6 +80,16 @@ def _check_name(config: Config, name: str) -> None:
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names) or 'none'}."
             raise UserError(f"The config has no {name!r} ({part!r} is unknown): {hint}")
         node = node[part]
+
+
+def _check_model(model: Mapping[str, Any], path: str) -> None:
+    """A segmentor's settings must be ones that it has."""
+    names = list(inspect.signature(TextRegionSegmentor).parameters)
+    for name in model:
+        if name not in (*names, "type"):
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}."
+            raise UserError(f"Config {path!r} has an unknown setting of the model, {name!r}: {hint}")
 
 
 def missing_parts(config: Config) -> list[Path]:
@@ -123,7 +136,11 @@ def build_dataset(config: Config, limit: int | None = None) -> BaseSegDataset:
             "layout, and say where the data is with --data-root or TEXTREGION_DATA."
         )
     init_default_scope(config.default_scope)
-    dataset = DATASETS.build({**settings, "lazy_init": True})
+    try:
+        dataset = DATASETS.build({**settings, "lazy_init": True})
+    except (TypeError, KeyError) as error:  # an unknown setting, an unknown type
+        reason = " ".join(str(error.args[0] if error.args else error).split())
+        raise UserError(f"Config {config.filename!r} does not describe a data set ({reason}).") from None
     words = read_words(config.model.class_file)
     check_class_count(words, config.model.class_file, dataset.metainfo["classes"], settings.type)
     if config.test_evaluator.get("ignore_index", 255) != dataset.ignore_index:
@@ -145,8 +162,9 @@ def example_keys(dataset: BaseSegDataset) -> list[str]:
     """
     folder = dataset.data_prefix["img_path"]
     keys = [Path(os.path.relpath(info["img_path"], folder)).as_posix() for info in _infos(dataset)]
-    for key in sorted({key for key in keys if keys.count(key) > 1} if len(set(keys)) < len(keys) else ()):
-        raise UserError(f"The list {dataset.ann_file!r} names {key!r} more than once: remove the extra lines.")
+    for key, count in Counter(keys).items():
+        if count > 1:
+            raise UserError(f"The list {dataset.ann_file!r} names {key!r} {count} times: remove the extra lines.")
     return keys
 
 

@@ -59,6 +59,7 @@ def evaluate(args: argparse.Namespace) -> Results | None:
     _check_run(args)
     name = config_name(args.config)
     config = read_config(args.config, data_root(args.data_root), args.cfg_options)
+    _take_models_from(config, args)
     names = (args.clip_architecture, args.clip_pretrained, args.sam2_checkpoint)
     args.clip_architecture = semantic_architecture(*names)
     options = semantic_options(*names, _plain_options(config))
@@ -70,7 +71,8 @@ def evaluate(args: argparse.Namespace) -> Results | None:
         processes.barrier()
         dataset = build_dataset(config, args.limit)
         keys = example_keys(dataset)
-        check_examples(dataset)
+        if processes.rank == 0:
+            check_examples(dataset)
         args.device = processes.device(args.device)
         segmenter = load_segmenter(args, "semantic", clock=StageClock(), extra_options=options)
         model = MODELS.build({**config.model, "segmenter": segmenter})
@@ -187,6 +189,20 @@ def _settings(
 ) -> dict[str, Any]:
     words = {"words": model.words.words, "class_of": model.words.class_of}
     return settings_of(segmenter.options, models=model_names(segmenter), dtype=args.dtype, dataset=name, **words)
+
+
+def _take_models_from(config: Config, args: argparse.Namespace) -> None:
+    """What the command line leaves open may stand in the config."""
+    for name in (
+        "clip_architecture",
+        "clip_pretrained",
+        "clip_download_root",
+        "sam2_checkpoint",
+        "model_cfg",
+        "device",
+    ):
+        if getattr(args, name) is None:
+            setattr(args, name, config.model.get(name))
 
 
 def _plain_options(config: Config) -> dict[str, Any]:

@@ -262,7 +262,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "colours": (lambda folder: write(_label(folder), np.zeros((4, 6, 3), np.uint8)), "mode RGB"),
     "no image": (lambda folder: _label(folder).write_text("labels"), "not an image"),
     "torn": (lambda folder: _label(folder).write_bytes(_label(folder).read_bytes()[:50]), "2007_000042.png'"),
-    "twice": (lambda folder: _split(folder).write_text("2007_000033\n" * 2), "'2007_000033.jpg' more than once"),
+    "twice": (lambda folder: _split(folder).write_text("2007_000033\n" * 2), "'2007_000033.jpg' 2 times"),
     "empty list": (lambda folder: _split(folder).write_text(""), "has no pictures"),
     "no list": (lambda folder: _split(folder).unlink(), f"{VOC_SPLIT}', which does not exist"),
 }
@@ -321,6 +321,16 @@ def test_bad_config_files_are_named(tmp_path: Path) -> None:
     for path, message in ((broken, "cannot be read"), (tmp_path / "none.py", "does not exist")):
         with pytest.raises(UserError, match=message):
             read_config(path, tmp_path)
+    good = (ROOT / "configs/cfg_ds/cfg_voc21.py").read_text().replace("../", f"{ROOT}/configs/")
+    for wrong, message in (
+        (good.replace("options=", "option="), "'option': did you mean 'options'"),
+        (good.replace("ann_file=", "annfile="), "ann_file"),
+        (good.replace('"PascalVOCDataset"', '"NoDataset"'), "NoDataset"),
+    ):
+        broken.write_text(wrong)
+        make_dataset(tmp_path, LAYOUTS["voc21"])
+        with pytest.raises(UserError, match=message):
+            build_dataset(read_config(broken, tmp_path))
     with pytest.raises(UserError, match="names no data set"):
         read_config("configs/base_config.py", tmp_path)
 
