@@ -170,11 +170,10 @@ def test_order_and_limit_do_not_depend_on_the_disk(rendered: Path, monkeypatch: 
     assert [picture.path.name for picture in read_queries(folder, None, limit=2)] == names[:2]
 
 
-def test_from_a_question_to_counts(segmenters: dict[str, TextRegionSegmenter], tmp_path: Path) -> None:
-    of = segmenters["clip"]
+def test_from_a_question_to_counts(tmp_path: Path) -> None:
+    of = TextRegionSegmenter.from_pretrained(task="reasoning", device="cpu")
     text: Any = WordFeatures(of.encoder.embed_dim)
-    options = of.options.replace(uncovered="first", min_size=0)
-    segmenter = TextRegionSegmenter(of.encoder, of.mask_generator, options, text=text)
+    segmenter = TextRegionSegmenter(of.encoder, of.mask_generator, of.options, text=text)
     words = ("background, anything but kite", "kite")
     masks = torch.zeros(3, 16, 24)
     masks[0, :8, :12], masks[1, 10:, 2:8], masks[2, 2:6, 14:20] = 3, 3, 3  # two targets, one other thing

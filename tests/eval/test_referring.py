@@ -43,10 +43,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture
-def tiny(segmenters: dict[str, TextRegionSegmenter]) -> TextRegionSegmenter:
-    """A segmenter whose words cost nothing."""
-    of = segmenters["clip"]
+@pytest.fixture(scope="module")
+def tiny() -> TextRegionSegmenter:
+    """The bundled miniatures, with words that cost nothing."""
+    of = TextRegionSegmenter.from_pretrained(task="referring", device="cpu", options={"points_per_side": 8})
     text: Any = WordFeatures(of.encoder.embed_dim)
     return TextRegionSegmenter(of.encoder, of.mask_generator, of.options, text=text)
 
