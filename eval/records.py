@@ -11,7 +11,7 @@ import os
 import platform
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,6 +22,36 @@ logger = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "sam2", "numpy", "opencv-python", "mmsegmentation")
 _REMEDY = "use the same setting, choose another folder, or delete the old records to start anew"
+
+
+class Records(Mapping[str, dict[str, Any]]):
+    """Records by key, each held as its line of JSON: a fraction of the memory, however long a run."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, bytes] = {}
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads(self._lines[key])
+        del record["key"]
+        return record
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._lines
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __or__(self, other: Records) -> Records:
+        joined = Records()
+        joined._lines = self._lines | other._lines
+        return joined
+
+    def add_line(self, key: str, line: bytes) -> None:
+        """Take a record as it is written."""
+        self._lines[key] = line
 
 
 class RecordFile:
@@ -35,7 +65,7 @@ class RecordFile:
         UserError: records made under other settings, a second run on the same file, a file that cannot be written.
     """
 
-    done: dict[str, dict[str, Any]]
+    done: Records
     """Every finished record by its key."""
 
     def __init__(self, path: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
@@ -66,8 +96,7 @@ class RecordFile:
         """
         if key in self.done:
             raise ValueError(f"a record for {key!r} is there already")
-        self._write({"key": key, **plain(record)})
-        self.done[key] = plain(record)
+        self.done.add_line(key, self._write({"key": key, **plain(record)}))
 
     def close(self) -> None:
         """Give the file and its lock back."""
@@ -80,7 +109,7 @@ class RecordFile:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _write(self, line: Mapping[str, Any]) -> None:
+    def _write(self, line: Mapping[str, Any]) -> bytes:
         data = (json.dumps(line) + "\n").encode()
         try:
             self._file.write(data)
@@ -90,6 +119,7 @@ class RecordFile:
             self._drop_torn_line()
             raise _cannot_write(self.path, error) from None
         self._length += len(data)
+        return data
 
     def _drop_torn_line(self) -> None:
         # What is left in the buffer must not be flushed later, so the file object is given up with it.
@@ -102,7 +132,7 @@ class RecordFile:
         self._file = os.fdopen(descriptor, "ab")
 
 
-def read_records(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def read_records(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> Records:
     """The records of a file that another process may be writing, by key; nothing is changed.
 
     Raises:
@@ -193,9 +223,9 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _read(path: Path, settings: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], int]:
+def _read(path: Path, settings: Mapping[str, Any]) -> tuple[Records, int]:
     """Records by key, and the length in bytes of the part of the file that is sound."""
-    done: dict[str, dict[str, Any]] = {}
+    done = Records()
     length = 0
     try:
         data = path.read_bytes()
@@ -209,7 +239,7 @@ def _read(path: Path, settings: Mapping[str, Any]) -> tuple[dict[str, dict[str, 
         if length == 0:
             _check_settings(path, content, settings)
         else:
-            done[str(content.pop("key"))] = content
+            done.add_line(str(content["key"]), line)
         length += len(line)
     return done, length
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import functools
 import hashlib
 import json
 import logging
+import operator
 import os
 import signal
 import sys
@@ -22,7 +24,7 @@ import torch.distributed as dist
 from safetensors import SafetensorError
 from tqdm import tqdm
 
-from eval.records import RecordFile, read_records
+from eval.records import RecordFile, Records, read_records
 from textregion import RegionTokens, TextRegionSegmenter, UserError
 from textregion.image import RGB, load_rgb
 
@@ -49,8 +51,8 @@ class Picture:
 class Outcome:
     """What is known when every process is done."""
 
-    records: dict[str, Record]
-    """Records of all finished examples by key, in the order of the data."""
+    records: Mapping[str, Record]
+    """Records of all finished examples by key."""
     unreadable: dict[str, str]
     """Path and reason of pictures that could not be read; their examples have no record."""
 
@@ -171,13 +173,13 @@ class WorkDir:
         """Keep one finished example."""
         self._own.append(key, record)
 
-    def collect(self) -> dict[str, Record]:
+    def collect(self) -> Records:
         """All records of all processes by key."""
         return self._read_others(self._own.path) | self._own.done
 
-    def _read_others(self, own: Path) -> dict[str, Record]:
+    def _read_others(self, own: Path) -> Records:
         paths = sorted(path for path in self._folder.glob("records.rank*.jsonl") if path != own)
-        return {key: record for path in paths for key, record in read_records(path, self._settings).items()}
+        return functools.reduce(operator.or_, (read_records(path, self._settings) for path in paths), Records())
 
 
 class RegionCache:
@@ -301,14 +303,9 @@ def run_pictures(
 
 
 def _collect(pictures: Sequence[Picture], work: WorkDir) -> Outcome:
-    everything = work.collect()
-    records: dict[str, Record] = {}
-    unreadable: dict[str, str] = {}
-    for picture in pictures:
-        records |= {key: everything[key] for key in picture.examples if key in everything}
-        if any(key not in everything for key in picture.examples):
-            unreadable[str(picture.path)] = _why_unreadable(picture.path)
-    return Outcome(records, unreadable)
+    records = work.collect()
+    unfinished = [picture.path for picture in pictures if any(key not in records for key in picture.examples)]
+    return Outcome(records, {str(path): _why_unreadable(path) for path in unfinished})
 
 
 def _why_unreadable(path: Path) -> str:
