@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -64,10 +65,11 @@ class RegionMasks:
         """The regions that a boolean mask (R,) or an index tensor picks, in that order."""
         index = keep.nonzero().flatten() if keep.dtype == torch.bool else keep
         index = index.to(self.device)
-        places = [(self.region_of == region).nonzero().flatten() for region in index.tolist()]
-        sizes = torch.tensor([len(place) for place in places], dtype=torch.long, device=self.device)
-        members = torch.cat(places) if places else torch.zeros(0, dtype=torch.long, device=self.device)
-        region_of = torch.arange(len(places), device=self.device).repeat_interleave(sizes)
+        counts = self.region_of.bincount(minlength=len(self))
+        sizes = counts[index]
+        region_of = torch.arange(len(index), device=self.device).repeat_interleave(sizes)
+        place = torch.arange(len(region_of), device=self.device) - (sizes.cumsum(0) - sizes)[region_of]
+        members = (counts.cumsum(0) - counts)[index][region_of] + place
         return RegionMasks(self.logits[members], region_of, self.scores[index], self.stability[index], self.output_hw)
 
     def to(self, device: torch.device | str) -> RegionMasks:
@@ -97,26 +99,61 @@ class RegionMasks:
         members = sample(self.logits, rows, cols).half()
         return self.join(members)
 
+    def window(self, rows: Axis, cols: Axis) -> tuple[Tensor, Tensor]:
+        """What is to be seen of the regions through a rectangle of the full size.
+
+        Args:
+            rows, cols: neighbouring rows and neighbouring columns.
+
+        Returns:
+            Indices (r,) of the regions that may be there, and their soft masks (r, len(rows), len(cols)) float16.
+            All other regions are 0 there.
+        """
+        top, bottom = int(rows.lower[0]), int(rows.upper[-1]) + 1
+        left, right = int(cols.lower[0]), int(cols.upper[-1]) + 1
+        box = self._member_boxes
+        near = (box[:, 0] < bottom) & (box[:, 2] > top) & (box[:, 1] < right) & (box[:, 3] > left)
+        members = near.nonzero().flatten().to(self.device)
+        seen = self.logits[:, top:bottom, left:right][members]
+        values = sample(seen, rows.shifted(top), cols.shifted(left)).half()
+        regions, region_of = self.region_of[members].unique_consecutive(return_inverse=True)
+        return regions, _join(values, region_of)
+
     def join(self, members: Tensor) -> Tensor:
         """(M, ...) member values -> (R, ...) the maximum over each region's members."""
-        leads = torch.ones_like(self.region_of, dtype=torch.bool)
-        leads[1:] = self.region_of.diff() > 0
-        joined = members[leads]
-        for member in (~leads).nonzero().flatten().tolist():
-            region = self.region_of[member]
-            joined[region] = torch.maximum(joined[region], members[member])
-        return joined
+        return _join(members, self.region_of)
 
     def low_res_boxes(self) -> Tensor:
         """(R, 4) int64 top, left, bottom, right (exclusive) of each region's non-zero low-resolution pixels."""
-        hit_rows = self.join((self.logits > 0).any(2))
-        hit_cols = self.join((self.logits > 0).any(1))
-        spans = []
-        for hit in (hit_rows, hit_cols):
-            first = hit.int().argmax(1)
-            spans.append((first, hit.shape[1] - hit.flip(1).int().argmax(1)))
-        (top, bottom), (left, right) = spans
-        return torch.stack([top, left, bottom, right], dim=1)
+        return _boxes(self.join(self.logits.amax(2)) > 0, self.join(self.logits.amax(1)) > 0)
+
+    @cached_property
+    def _member_boxes(self) -> Tensor:
+        """(M, 4) boxes of the members, like those of the regions, on the CPU."""
+        return _boxes(self.logits.amax(2) > 0, self.logits.amax(1) > 0).cpu()
+
+
+def _join(members: Tensor, region_of: Tensor) -> Tensor:
+    """(M, ...) -> (R, ...) the maximum over the members of each region, which lie side by side."""
+    regions = region_of.tolist()
+    leads = [i for i, region in enumerate(regions) if i == 0 or region != regions[i - 1]]
+    if len(leads) == len(regions):
+        return members
+    joined = members[torch.tensor(leads, device=members.device)]
+    for member in sorted(set(range(len(regions))) - set(leads)):
+        region = regions[member]
+        torch.maximum(joined[region], members[member], out=joined[region])
+    return joined
+
+
+def _boxes(hit_rows: Tensor, hit_cols: Tensor) -> Tensor:
+    """(n, h) and (n, w) bool -> (n, 4) int64 top, left, bottom, right (exclusive)."""
+    spans = []
+    for hit in (hit_rows, hit_cols):
+        first = hit.int().argmax(1)
+        spans.append((first, hit.shape[1] - hit.flip(1).int().argmax(1)))
+    (top, bottom), (left, right) = spans
+    return torch.stack([top, left, bottom, right], dim=1)
 
 
 def containment_exceeds(one: Tensor, others: Tensor, output_hw: tuple[int, int], threshold: float) -> list[bool]:
@@ -131,14 +168,12 @@ def containment_exceeds(one: Tensor, others: Tensor, output_hw: tuple[int, int],
     """
     if len(others) == 0:
         return []
-    height, width = one.shape
-    rows, cols = (bilinear_axis(s, t, one.device) for s, t in zip((height, width), output_hw))
-    row_totals, col_totals = rows.totals(height), cols.totals(width)
+    rows, cols = (_Weights.of(s, t, one.device) for s, t in zip(one.shape, output_hw))
     first, second = one.float(), others.float()
-    total = _weighted_sum(torch.cat([first[None], second]), row_totals, col_totals)
+    total = _weighted_sum(torch.cat([first[None], second]), rows, cols)
     smaller = torch.minimum(total[0], total[1:])
     # min is concave, so resizing the minimum is at most the minimum of the resized masks.
-    low = _weighted_sum(torch.minimum(first, second), row_totals, col_totals) / smaller
+    low = _weighted_sum(torch.minimum(first, second), rows, cols) / smaller
     # sum |R d| is at least the sum over blocks of |sum of R d|, which bounds sum(min) from above.
     difference = _block_sums(first - second, rows, cols).abs().sum((1, 2))
     high = (total[0] + total[1:] - difference) / 2 / smaller
@@ -148,7 +183,7 @@ def containment_exceeds(one: Tensor, others: Tensor, output_hw: tuple[int, int],
         if at_least > threshold + margin or at_most < threshold - margin:
             results.append(at_least > threshold)
         else:
-            results.append(_containment(one, others[j], rows, cols) > threshold)
+            results.append(_containment(one, others[j], rows.axis, cols.axis) > threshold)
     return results
 
 
@@ -163,21 +198,32 @@ def _containment(one: Tensor, other: Tensor, rows: Axis, cols: Axis, band: int =
     return shared / max(min(first_sum, second_sum), 1e-12)
 
 
-def _weighted_sum(masks: Tensor, row_totals: Tensor, col_totals: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class _Weights:
+    """What every pair of masks needs of one axis."""
+
+    axis: Axis
+    totals: Tensor
+    own: Tensor
+    following: Tensor
+
+    @classmethod
+    @lru_cache(maxsize=8)
+    def of(cls, source: int, target: int, device: torch.device) -> _Weights:
+        """The weights of a resize from ``source`` to ``target`` pixels, made once."""
+        axis = bilinear_axis(source, target, device)
+        return cls(axis, axis.totals(source), *axis.blocks(source))
+
+
+def _weighted_sum(masks: Tensor, rows: _Weights, cols: _Weights) -> Tensor:
     """(J, h, w) -> (J,): the sum that each mask has once resized to full size."""
-    return torch.einsum("jhw,h,w->j", masks, row_totals, col_totals)
+    return masks @ cols.totals @ rows.totals
 
 
-def _block_sums(values: Tensor, rows: Axis, cols: Axis) -> Tensor:
+def _block_sums(values: Tensor, rows: _Weights, cols: _Weights) -> Tensor:
     """(J, h, w) -> (J, h, w): sums of the full-size resized values over blocks, one block a low-resolution pixel."""
-    return torch.einsum(
-        "jhw,ah,bw->jab", values, _block_weights(rows, values.shape[1]), _block_weights(cols, values.shape[2])
-    )
-
-
-def _block_weights(axis: Axis, source: int) -> Tensor:
-    """(source, source): how much of source pixel j falls into the targets whose lower neighbour is i."""
-    weights = torch.zeros(source, source, device=axis.fraction.device)
-    weights.index_put_((axis.lower, axis.lower), 1 - axis.fraction, accumulate=True)
-    weights.index_put_((axis.lower, axis.upper), axis.fraction, accumulate=True)
-    return weights
+    across = values * cols.own
+    across[..., :-1] += values[..., 1:] * cols.following[:-1]
+    down = across * rows.own[:, None]
+    down[:, :-1] += across[:, 1:] * rows.following[:-1, None]
+    return down

@@ -28,6 +28,22 @@ class Axis:
     def __len__(self) -> int:
         return len(self.lower)
 
+    def shifted(self, by: int) -> Axis:
+        """The same sampling of a source whose first ``by`` pixels are left out."""
+        return Axis(self.lower - by, self.upper - by, self.fraction)
+
+    def blocks(self, source: int) -> tuple[Tensor, Tensor]:
+        """Summed over the targets between source pixel i and i + 1, the weight of pixel i and that of i + 1.
+
+        Returns:
+            (source,) each; behind the last pixel there is no next one, and its weight is 0.
+        """
+        own, following = (torch.zeros(source, device=self.fraction.device) for _ in range(2))
+        own.index_add_(0, self.lower, 1 - self.fraction)
+        last = self.upper == self.lower
+        own.index_add_(0, self.lower, self.fraction * last)
+        return own, following.index_add_(0, self.lower, self.fraction * ~last)
+
     def totals(self, source: int) -> Tensor:
         """(source,) how much each source pixel contributes to the sum over all targets."""
         totals = torch.zeros(source, device=self.fraction.device)
