@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 SOFT_MAX = 3.0
 """Soft masks are logits clamped to [0, 3]."""
+MASKS_AT_A_TIME = 64
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -45,12 +46,6 @@ class MaskCandidates:
 
     def __len__(self) -> int:
         return len(self.iou)
-
-    def __getitem__(self, keep: Tensor) -> MaskCandidates:
-        """The candidates that a boolean mask or an index tensor picks."""
-        return MaskCandidates(
-            self.logits[keep], self.iou[keep], self.stability[keep], self.boxes_xyxy[keep], self.output_index[keep]
-        )
 
 
 class MaskGenerator:
@@ -127,48 +122,52 @@ def select(prediction: tuple[Tensor, Tensor], options: SegmenterOptions) -> Mask
         prediction: logits (P, 3, h, w) and predicted IoU (P, 3).
     """
     logits, iou = prediction
-    found = _candidates(logits, iou, options)
-    if len(found) == 0:
-        return found
-    found = found[nms(found.boxes_xyxy, found.iou, options.box_nms_thresh)]
-    area = (found.logits > 0).flatten(1).sum(1)
-    found = found[area > options.min_size]
-    order = sorted(range(len(found)), key=lambda i: (-int(found.output_index[i]), -float(found.iou[i])))
-    return found[torch.tensor(order, dtype=torch.long, device=iou.device)]
-
-
-def _candidates(logits: Tensor, iou: Tensor, options: SegmenterOptions) -> MaskCandidates:
-    """Candidates above both thresholds: all whole masks, then parts, then sub-parts, in the order of the points."""
     outputs = torch.tensor([2, 1, 0], device=iou.device)
     iou_by_output = iou.T[outputs]
     level, point = (iou_by_output > options.pred_iou_thresh).nonzero(as_tuple=True)
-    output = outputs[level]
-    kept, kept_iou = logits[point, output], iou_by_output[level, point]
-    stability = stability_score(kept)
-    stable = stability >= options.stability_score_thresh
-    kept = kept[stable]
-    return MaskCandidates(kept, kept_iou[stable], stability[stable], mask_boxes(kept), output[stable])
+    iou, output = iou_by_output[level, point], outputs[level]
+    stability, area, boxes = _measure(logits, point, output)
+    keep = (stability >= options.stability_score_thresh).nonzero().flatten()
+    keep = keep[nms(boxes[keep], iou[keep], options.box_nms_thresh)]
+    keep = keep[area[keep] > options.min_size]
+    keep = keep[iou[keep].argsort(descending=True, stable=True)]
+    keep = keep[output[keep].argsort(descending=True, stable=True)]
+    return MaskCandidates(logits[point[keep], output[keep]], iou[keep], stability[keep], boxes[keep], output[keep])
+
+
+def _measure(logits: Tensor, point: Tensor, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Stability (n,), area (n,) and box (n, 4) of the masks of n points and outputs, a few at a time."""
+    parts = []
+    for index in torch.arange(len(point), device=point.device).split(MASKS_AT_A_TIME):
+        masks = logits[point[index], output[index]]
+        parts.append((stability_score(masks), _area(masks, 0.0), mask_boxes(masks)))
+    stability, area, boxes = (torch.cat(columns) for columns in zip(*parts))
+    return stability, area, boxes
 
 
 def stability_score(logits: Tensor, offset: float = 1.0) -> Tensor:
     """(M, h, w) -> (M,): area(logit > offset) / area(logit > -offset), 0 where the latter is empty."""
-    inner = (logits > offset).flatten(1).sum(1)
-    outer = (logits > -offset).flatten(1).sum(1)
-    return inner / outer.clamp(min=1)
+    return _area(logits, offset) / _area(logits, -offset).clamp(min=1)
+
+
+def _area(logits: Tensor, threshold: float) -> Tensor:
+    """(M, h, w) -> (M,) pixels above a threshold."""
+    # Without its dtype the sum would first turn every pixel into an int64.
+    return (logits > threshold).flatten(1).sum(1, dtype=torch.int32)
 
 
 def mask_boxes(logits: Tensor) -> Tensor:
     """(M, h, w) -> (M, 4) float x_min, y_min, x_max, y_max of logit > 0, inclusive; zeros for an empty mask."""
-    on = logits > 0
     spans = []
-    for hit in (on.any(1), on.any(2)):
+    on = [logits.amax(1) > 0, logits.amax(2) > 0]
+    for hit in on:
         length = hit.shape[1]
         first = hit.int().argmax(1)
         last = length - 1 - hit.flip(1).int().argmax(1)
         spans.append((first, last))
     (left, right), (top, bottom) = spans
     boxes = torch.stack([left, top, right, bottom], dim=1).float()
-    return boxes * on.flatten(1).any(1)[:, None]
+    return boxes * on[0].any(1)[:, None]
 
 
 def fuse_regions(found: MaskCandidates, output_hw: tuple[int, int], options: SegmenterOptions) -> RegionMasks:
