@@ -12,8 +12,10 @@ from .options import MaskType, Uncovered
 from .region_masks import RegionMasks
 from .resample import Axis, bilinear_axis, sample
 
-BAND_BYTES = 128 * 2**20
-"""Memory for one band of rows: its masks and logits together."""
+BAND_BYTES, GPU_BAND_BYTES = 4 * 2**20, 256 * 2**20
+"""Memory for the logits of one band of rows: on a CPU a part of its cache."""
+TILE_PIXELS, GPU_TILE_PIXELS = 2048, 2**20
+"""A band's masks are made tile by tile, of the regions that are there."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,16 @@ def paint(
     """
     labels = torch.empty(size_hw, dtype=torch.int64, device=scores.device)
     confidence = torch.empty(size_hw, dtype=torch.float32, device=scores.device)
-    for rows, probabilities in class_probabilities(
-        masks, scores, size_hw, scale=scale, uncovered=uncovered, dense=dense, class_of=class_of, mask_type=mask_type
-    ):
-        confidence[rows], labels[rows] = probabilities.max(0)
+    words = scores.shape[1]
+    from_end = torch.arange(words, 0, -1, dtype=torch.float32, device=scores.device)[:, None, None]
+    for rows, logits in _bands(masks, scores * scale, size_hw, scale, uncovered, dense, mask_type):
+        # The most probable class holds the most probable word, so no class needs its own probability.
+        logits.sub_(logits.amax(0))
+        best = torch.eq(logits, 0, out=torch.empty_like(logits))  # as numbers, which are faster than truth values
+        labels[rows] = words - best.mul_(from_end).amax(0).long()
+        confidence[rows] = logits.exp_().sum(0).reciprocal_()
+    if _has_synonyms(class_of):
+        labels = torch.tensor(class_of, device=labels.device).unique(return_inverse=True)[1][labels]
     if prob_thd > 0:
         labels[confidence < prob_thd] = 0
     return labels, confidence
@@ -78,33 +86,50 @@ def class_probabilities(
 
     The arguments are those of :func:`paint`.
     """
+    for rows, logits in _bands(masks, scores * scale, size_hw, scale, uncovered, dense, mask_type):
+        yield rows, _merge(torch.softmax(logits, dim=0), class_of)
+
+
+def _bands(
+    masks: RegionMasks,
+    scaled: Tensor,
+    size_hw: tuple[int, int],
+    scale: float,
+    uncovered: Uncovered,
+    dense: DenseScores | None,
+    mask_type: MaskType,
+) -> Iterator[tuple[slice, Tensor]]:
+    """Logits of the words, scaled, a band of rows at a time: (rows, (K, rows, W) float32)."""
     all_rows, cols = masks.axes(size_hw)
     height, width = size_hw
-    words = scores.shape[1]
     dense_axes = _dense_axes(dense, size_hw) if uncovered == "dense" else None
-    members = len(masks.logits)
-    band = max(1, BAND_BYTES // (4 * width * (3 * words + 3 * members + 1)))
+    budget = BAND_BYTES if scaled.device.type == "cpu" else GPU_BAND_BYTES
+    band = max(1, budget // (4 * width * (scaled.shape[1] + 4)))
     for start in range(0, height, band):
         rows = slice(start, min(start + band, height))
-        logits, covered = _band_logits(masks, scores, all_rows[rows], cols, mask_type)
+        logits, covered = _band_logits(masks, scaled, all_rows[rows], cols, mask_type)
         if uncovered == "first":
-            logits[0].masked_fill_(~covered, 1.0)
+            logits[0].masked_fill_(~covered, scale)
         elif dense is not None and dense_axes is not None and not bool(covered.all()):
-            fallback = sample(dense.grid, dense_axes[0][rows], dense_axes[1])
+            fallback = sample(dense.grid, dense_axes[0][rows], dense_axes[1]).mul_(scale)
             logits = torch.where(covered, logits, fallback)
-        probabilities = torch.softmax(logits.mul_(scale), dim=0)
-        yield rows, _merge(probabilities, class_of)
+        yield rows, logits
 
 
 def _band_logits(
-    masks: RegionMasks, scores: Tensor, rows: Axis, cols: Axis, mask_type: MaskType
+    masks: RegionMasks, scaled: Tensor, rows: Axis, cols: Axis, mask_type: MaskType
 ) -> tuple[Tensor, Tensor]:
     """(K, rows, W) sum over regions of score * mask, and (rows, W) whether any region is there."""
-    values = masks.at(rows, cols).float()
-    covered = (values > 0).any(0)
-    values = (values > 0).float() if mask_type == "hard" else values.clamp_(max=1)
-    flat = scores.T.float() @ values.flatten(1)
-    return flat.unflatten(1, covered.shape), covered
+    pixels = TILE_PIXELS if scaled.device.type == "cpu" else GPU_TILE_PIXELS
+    columns = max(64, pixels // len(rows))
+    parts, covered = [], []
+    for start in range(0, len(cols), columns):
+        regions, values = masks.window(rows, cols[start : start + columns])
+        covered.append((values > 0).any(0))
+        values = (values > 0).float() if mask_type == "hard" else values.float().clamp_(max=1)
+        flat = scaled[regions].T.float() @ values.flatten(1)
+        parts.append(flat.unflatten(1, values.shape[1:]))
+    return torch.cat(parts, dim=2), torch.cat(covered, dim=1)
 
 
 def _dense_axes(dense: DenseScores | None, size_hw: tuple[int, int]) -> tuple[Axis, Axis]:
@@ -117,9 +142,13 @@ def _dense_axes(dense: DenseScores | None, size_hw: tuple[int, int]) -> tuple[Ax
 
 def _merge(probabilities: Tensor, class_of: Sequence[int] | None) -> Tensor:
     """(K, ...) word probabilities -> (classes, ...) the maximum over each class's words."""
-    if class_of is None or len(set(class_of)) == len(class_of):
+    if class_of is None or not _has_synonyms(class_of):
         return probabilities
     groups: dict[int, list[int]] = {}
     for word, index in enumerate(class_of):
         groups.setdefault(index, []).append(word)
     return torch.stack([probabilities[groups[index]].amax(0) for index in sorted(groups)])
+
+
+def _has_synonyms(class_of: Sequence[int] | None) -> bool:
+    return class_of is not None and len(set(class_of)) < len(class_of)
