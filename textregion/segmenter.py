@@ -26,6 +26,11 @@ from .text import TextBank
 
 logger = logging.getLogger(__name__)
 
+VIEW_BYTES = 512 * 2**20
+"""Memory for the views that pass through the image tower at a time."""
+FLOATS_PER_TOKEN = 12
+"""Floats a channel that a block holds at most: the stream, queries, keys, values, the MLP's hidden layer."""
+
 
 @dataclass(frozen=True)
 class Segmentation:
@@ -213,11 +218,15 @@ class TextRegionSegmenter:
         with self.precision.autocast(self.encoder.device):
             parts = [
                 self.encoder.patch_features(part, feature=self.options.pool_feature, dense=dense)
-                for part in batch.split(self.options.view_batch or len(batch))
+                for part in batch.split(self.options.view_batch or self._views_at_a_time())
             ]
         values = torch.cat([part.values.float() for part in parts])
         embeddings = [part.dense.float() for part in parts if part.dense is not None]
         return PatchFeatures(values, torch.cat(embeddings) if embeddings else None)
+
+    def _views_at_a_time(self) -> int:
+        tokens = (self._crop_size() // self.encoder.patch_size) ** 2 + 1
+        return max(1, VIEW_BYTES // (4 * FLOATS_PER_TOKEN * tokens * self.encoder.width))
 
     def _pool(
         self, masks: RegionMasks, grid: Tensor, values: Tensor, plan: views.ViewPlan

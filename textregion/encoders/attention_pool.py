@@ -54,8 +54,9 @@ class AttentionPoolEncoder:
         self._text = TextTower(model, tokenizer)
         self._sigmoid = sigmoid
         self.patch_size = int(trunk.patch_embed.patch_size[0])
+        self.width = int(trunk.embed_dim)
         with torch.no_grad():
-            blank = torch.zeros(1, trunk.embed_dim, device=self.device, dtype=self._weight.dtype)
+            blank = torch.zeros(1, self.width, device=self.device, dtype=self._weight.dtype)
             self.embed_dim = int(self.project(blank).shape[1])
 
     @property

@@ -40,6 +40,8 @@ class Encoder(Protocol):
     crop_size: int
     """Side of the square input in pixels that the method uses by default."""
     patch_size: int
+    width: int
+    """Channels of the image tower's tokens."""
     embed_dim: int
     """D."""
     pooling: Literal["sum", "mean"]

@@ -40,7 +40,7 @@ class ClipVitEncoder:
         self._visual = visual
         self._text = TextTower(model, tokenizer)
         self.patch_size = int(visual.patch_size[0])
-        self.embed_dim = int(visual.proj.shape[1])
+        self.width, self.embed_dim = (int(size) for size in visual.proj.shape)
 
     @property
     def device(self) -> torch.device:
