@@ -165,22 +165,28 @@ def _test(
 ) -> Results:
     """Run the test loop over a data set; the metrics, in the first process."""
     share = len(range(processes.rank, len(dataset), processes.count))
-    runner = _FrozenRunner(
-        model=model,
-        work_dir=os.fspath(work_dir / "log"),
-        test_dataloader={**config.test_dataloader, "dataset": dataset},
-        test_cfg=config.test_cfg,
-        test_evaluator=Evaluator([metric]),
-        default_hooks=config.default_hooks,
-        custom_hooks=[_Progress(share, hidden=processes.rank > 0)],
-        launcher="pytorch" if processes.count > 1 else "none",
-        env_cfg=config.env_cfg,
-        visualizer=config.visualizer,
-        log_level=config.log_level,
-        default_scope=config.default_scope,
-        randomness={"seed": 0},
-        experiment_name=config_name(config.filename),
-    )
+    log_dir = os.fspath(work_dir / "log")
+    try:
+        runner = _FrozenRunner(
+            model=model,
+            work_dir=log_dir,
+            test_dataloader={**config.test_dataloader, "dataset": dataset},
+            test_cfg=config.test_cfg,
+            test_evaluator=Evaluator([metric]),
+            default_hooks=config.default_hooks,
+            custom_hooks=[_Progress(share, hidden=processes.rank > 0)],
+            launcher="pytorch" if processes.count > 1 else "none",
+            env_cfg=config.env_cfg,
+            visualizer=config.visualizer,
+            log_level=config.log_level,
+            default_scope=config.default_scope,
+            randomness={"seed": 0},
+            experiment_name=config_name(config.filename),
+        )
+    except OSError as error:
+        raise UserError(
+            f"The log in {log_dir!r} cannot be written ({error.strerror or error}): free space first."
+        ) from None
     return dict(runner.test())
 
 
