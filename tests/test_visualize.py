@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from eval.scenes import GROUNDS, PARTS, THINGS
 from textregion import visualize
 
 WORDS = ["sky", "grass", "house", "red car", "собака", "tree", "water", "sand", "person", "boat"]
@@ -27,17 +28,28 @@ def test_colours_do_not_depend_on_the_order_of_the_words(order: list[str]) -> No
     assert dict(zip(order, visualize.word_colours(order).tolist())) == usual
 
 
-def test_most_words_keep_their_colour_in_any_company() -> None:
-    together = visualize.word_colours(WORDS)
-    alone = np.concatenate([visualize.word_colours([word]) for word in WORDS])
-    assert (together == alone).all(1).sum() >= len(WORDS) - 2  # only near-collisions are resolved
+def test_words_keep_their_colour_in_any_company() -> None:
+    words = [*GROUNDS, *THINGS, *PARTS]
+    alone = np.concatenate([visualize.word_colours([word]) for word in words])
+    np.testing.assert_array_equal(visualize.word_colours(words), alone)
+    # In a long list of any words, few near-collisions are resolved.
+    words = [f"word {number}" for number in range(20)]
+    alone = np.concatenate([visualize.word_colours([word]) for word in words])
+    assert np.all(visualize.word_colours(words) == alone, axis=1).sum() >= 15
+
+
+def test_words_that_would_look_alike_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visualize, "_hashed_colour", lambda word, attempt: np.array([90, 9 * attempt, 90], np.uint8))
+    first, second = visualize.word_colours(["zebra", "ant"]).tolist()
+    assert second == [90, 0, 90]  # the first in the alphabet keeps its own
+    assert first != second
 
 
 @given(st.lists(st.text(min_size=1), min_size=2, max_size=12, unique=True))
 def test_colours_of_one_picture_can_be_told_apart(words: list[str]) -> None:
     colours = lab(visualize.word_colours(words))
     distances = np.linalg.norm(colours[:, None] - colours, axis=2) + 1e3 * np.eye(len(words))
-    assert distances.min() > 9
+    assert distances.min() > 7
 
 
 def test_256_words_have_256_colours() -> None:

@@ -29,6 +29,10 @@ Colours = npt.NDArray[np.uint8]
 
 SMALLEST_SIDE = 320
 """Pictures whose longer side is less are enlarged for the overlay, by a whole factor."""
+_ALIKE = 12.0
+"""Colours that are closer than this in CIELAB can be mistaken for each other."""
+_SALT = 163941
+"""Chosen so that the words of the rendered scenes all keep their own colours, with a blue sky and green grass."""
 _INK, _PAPER = (24, 24, 24), (255, 255, 255)
 _BLANK_NAME = "no region"
 
@@ -36,7 +40,7 @@ _BLANK_NAME = "no region"
 def word_colours(words: Sequence[str]) -> Colours:
     """(K, 3) uint8 RGB: a colour a word, from the word itself.
 
-    The hue and one of three lightnesses come from a hash of the word. Where two words of a list would look alike, the
+    Hue, lightness and chroma come from a hash of the word. Where two words of a list would look alike, the
     one that comes later in the alphabet takes the next colour of its own sequence, so that the order of the words does
     not matter.
     """
@@ -54,16 +58,16 @@ def _free_colour(word: str, seen: npt.NDArray[np.float32]) -> tuple[Colours, npt
     for attempt in itertools.count():
         colour = _hashed_colour(word, attempt)
         place = np.asarray(cv2.cvtColor(colour[None, None].astype(np.float32) / 255, cv2.COLOR_RGB2Lab)[0], np.float32)
-        if np.linalg.norm(seen - place, axis=1).min(initial=np.inf) >= 18 * 0.97**attempt:
+        if np.linalg.norm(seen - place, axis=1).min(initial=np.inf) >= _ALIKE * 0.97**attempt:
             return colour, place
     raise AssertionError("the colours of a word never end")
 
 
 def _hashed_colour(word: str, attempt: int) -> Colours:
-    digest = hashlib.sha256(f"{attempt}:{word}".encode()).digest()
+    digest = hashlib.sha256(f"{_SALT + attempt}:{word}".encode()).digest()
     hue = int.from_bytes(digest[:4], "big") / 2**32 * 2 * np.pi
-    lightness = (46.0, 65.0, 84.0)[digest[4] % 3]
-    lab = np.array([[[lightness, 58 * np.cos(hue), 58 * np.sin(hue)]]], dtype=np.float32)
+    lightness, chroma = 44 + 44 * digest[4] / 255, 38 + 32 * digest[5] / 255
+    lab = np.array([[[lightness, chroma * np.cos(hue), chroma * np.sin(hue)]]], dtype=np.float32)
     rgb: Colours = np.clip(np.rint(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB)[0, 0] * 255), 0, 255).astype(np.uint8)
     return rgb
 
