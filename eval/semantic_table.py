@@ -49,7 +49,7 @@ def markdown_table(results: Mapping[str, Mapping[str, Any]], problems: Mapping[s
         _row(["data set", "pictures", *METRICS, *papers]),
         _row(["---", *["---:"] * (len(METRICS) + len(papers) + 1)]),
     ]
-    for name in (*results, *problems):
+    for name in sorted({*results, *problems}, key=list(TITLES).index):
         if name in results:
             found = results[name]
             figures = [str(found["pictures"]), *(f"{found[metric]:.2f}" for metric in METRICS)]
