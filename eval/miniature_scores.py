@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from tqdm import tqdm
 
 from eval.records import settings_of, write_results
 from eval.runner import model_names
 from eval.scenes import Scene, render_scene
 from eval.scenes.formats import LABEL_CLASSES
-from textregion import RegionMasks, TextRegionSegmenter
+from textregion import RegionMasks, TextRegionSegmenter, views
 from textregion.image import RGB, resize, resized_hw
 from utils.cli import Parser, add_model_options, check_model_options, load_segmenter, run
 
@@ -56,9 +57,12 @@ VARIANTS = (
     Variant("global-patch filter off", {"remove_global_patch": False}),
     Variant("one resolution", {"resize_method": "resize"}),
     Variant("hard masks", {"mask_type": "hard"}),
-    Variant("no regions: every patch by itself", {}, _none),
+    Variant("no regions: dense CLIP scores", {}, _none),
     Variant("true masks in SAM 2's place", {}, _true),
 )
+
+
+PATCHES_ALONE = "no regions: every patch's own value"
 
 
 def mean_iou(confusion: np.ndarray) -> float:
@@ -73,6 +77,7 @@ def score(segmenter: TextRegionSegmenter, count: int) -> dict[str, np.ndarray]:
     """(classes, classes) pixels by truth and prediction, of every variant, over ``count`` scenes."""
     classes = len(LABEL_CLASSES)
     confusion = {variant.name: np.zeros((classes, classes), np.int64) for variant in VARIANTS}
+    confusion[PATCHES_ALONE] = np.zeros((classes, classes), np.int64)
     for seed in tqdm(range(count), unit="scene", disable=None):
         scene = render_scene(seed, SIZE_HW)
         truth = scene.labels(LABEL_CLASSES).astype(np.int64)
@@ -98,6 +103,21 @@ def segment_variants(segmenter: TextRegionSegmenter, scene: Scene) -> Iterator[t
         )
         regions = changed.encode(scene.image, variant.masks(scene, found))
         yield variant.name, changed.segment(regions, LABEL_CLASSES).labels.cpu().numpy()
+    yield PATCHES_ALONE, _name_patches(segmenter, seen)
+
+
+@torch.no_grad()
+def _name_patches(segmenter: TextRegionSegmenter, seen: RGB) -> np.ndarray:
+    """(H, W) labels where every patch is a region: its value through the region tokens' head."""
+    encoder, options = segmenter.encoder, segmenter.options
+    plan = segmenter._plan((seen.shape[0], seen.shape[1]))
+    values = segmenter._patch_features(seen, plan, dense=False).values
+    fused = views.fuse(values, plan, encoder.global_weight).flatten(1).T
+    tokens = encoder.project(fused, feature=options.pool_feature, mlp=options.pool_mlp)
+    scores = encoder.scores(tokens, segmenter.text.encode(LABEL_CLASSES)).T.unflatten(1, plan.grid_hw)
+    upsampled = F.interpolate(scores[None], SIZE_HW, mode="bilinear", align_corners=False)
+    labels: np.ndarray = upsampled[0].argmax(0).cpu().numpy()
+    return labels
 
 
 def _parse() -> argparse.Namespace:
