@@ -93,7 +93,9 @@ def test_giou_and_ciou_against_numpy(seed: int) -> None:
         keep = truth.ravel() != 255
         label, guess = truth.ravel()[keep], found.ravel()[keep].astype(int)
         shared = np.histogram(guess[guess == label], bins=2, range=(0, 1))[0][1]
-        union = np.histogram(guess, bins=2, range=(0, 1))[0][1] + np.histogram(label, bins=2, range=(0, 1))[0][1] - shared
+        union = (
+            np.histogram(guess, bins=2, range=(0, 1))[0][1] + np.histogram(label, bins=2, range=(0, 1))[0][1] - shared
+        )
         ious.append(1.0 if union == 0 else shared / (union + 1e-5))
         shared_sum, union_sum = shared_sum + shared, union_sum + union
     assert mean_giou([foreground_iou(*count) for count in counts]) == pytest.approx(sum(ious) / (5 + 1e-5), abs=1e-12)
