@@ -58,10 +58,12 @@ def paint(
     confidence = torch.empty(size_hw, dtype=torch.float32, device=scores.device)
     words = scores.shape[1]
     from_end = torch.arange(words, 0, -1, dtype=torch.float32, device=scores.device)[:, None, None]
+    space = torch.empty(0, device=scores.device)
     for rows, logits in _bands(masks, scores * scale, size_hw, scale, uncovered, dense, mask_type):
+        space = space if space.shape == logits.shape else torch.empty_like(logits)
         # The most probable class holds the most probable word, so no class needs its own probability.
         logits.sub_(logits.amax(0))
-        best = torch.eq(logits, 0, out=torch.empty_like(logits))  # as numbers, which are faster than truth values
+        best = torch.eq(logits, 0, out=space)  # as numbers, which are faster than truth values
         labels[rows] = words - best.mul_(from_end).amax(0).long()
         confidence[rows] = logits.exp_().sum(0).reciprocal_()
     if _has_synonyms(class_of):
@@ -99,15 +101,18 @@ def _bands(
     dense: DenseScores | None,
     mask_type: MaskType,
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Logits of the words, scaled, a band of rows at a time: (rows, (K, rows, W) float32)."""
+    """Logits of the words, scaled, a band of rows at a time: (rows, (K, rows, W) float32), overwritten by the next."""
     all_rows, cols = masks.axes(size_hw)
     height, width = size_hw
     dense_axes = _dense_axes(dense, size_hw) if uncovered == "dense" else None
     budget = BAND_BYTES if scaled.device.type == "cpu" else GPU_BAND_BYTES
     band = max(1, budget // (4 * width * (scaled.shape[1] + 4)))
+    # Memory that is asked for anew costs more than what is done in it.
+    space = torch.empty(scaled.shape[1], min(band, height), width, device=scaled.device)
     for start in range(0, height, band):
         rows = slice(start, min(start + band, height))
-        logits, covered = _band_logits(masks, scaled, all_rows[rows], cols, mask_type)
+        logits = space[:, : rows.stop - start]
+        covered = _fill(logits, masks, scaled, all_rows[rows], cols, mask_type)
         if uncovered == "first":
             logits[0].masked_fill_(~covered, scale)
         elif dense is not None and dense_axes is not None and not bool(covered.all()):
@@ -116,20 +121,18 @@ def _bands(
         yield rows, logits
 
 
-def _band_logits(
-    masks: RegionMasks, scaled: Tensor, rows: Axis, cols: Axis, mask_type: MaskType
-) -> tuple[Tensor, Tensor]:
-    """(K, rows, W) sum over regions of score * mask, and (rows, W) whether any region is there."""
+def _fill(logits: Tensor, masks: RegionMasks, scaled: Tensor, rows: Axis, cols: Axis, mask_type: MaskType) -> Tensor:
+    """Write the sum over regions of score * mask into (K, rows, W); (rows, W) whether any region is there."""
     pixels = TILE_PIXELS if scaled.device.type == "cpu" else GPU_TILE_PIXELS
     columns = max(64, pixels // len(rows))
-    parts, covered = [], []
+    covered = []
     for start in range(0, len(cols), columns):
-        regions, values = masks.window(rows, cols[start : start + columns])
+        span = slice(start, min(start + columns, len(cols)))
+        regions, values = masks.window(rows, cols[span])
         covered.append((values > 0).any(0))
         values = (values > 0).float() if mask_type == "hard" else values.float().clamp_(max=1)
-        flat = scaled[regions].T.float() @ values.flatten(1)
-        parts.append(flat.unflatten(1, values.shape[1:]))
-    return torch.cat(parts, dim=2), torch.cat(covered, dim=1)
+        logits[..., span] = (scaled[regions].T.float() @ values.flatten(1)).unflatten(1, values.shape[1:])
+    return torch.cat(covered, dim=1)
 
 
 def _dense_axes(dense: DenseScores | None, size_hw: tuple[int, int]) -> tuple[Axis, Axis]:
