@@ -20,7 +20,7 @@ from textregion import UserError
 
 logger = logging.getLogger(__name__)
 
-PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "sam2", "numpy", "opencv-python", "mmsegmentation")
+PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "sam2", "numpy", "opencv-python", "onedl-mmsegmentation")
 _REMEDY = "use the same setting, choose another folder, or delete the old records to start anew"
 
 
