@@ -22,7 +22,7 @@ from textregion.region_masks import RegionMasks
 from textregion.runtime import resolve_device
 from textregion.views import fuse, plan_views
 
-from .measure import Meter, machine, write
+from .measure import CLOCKS, Meter, machine, write
 from .models import draw_predictions
 
 CHANNELS, CROP, PATCH = 1024, 336, 14
@@ -41,10 +41,10 @@ def main() -> None:
     """Measure, print, write."""
     args = _parser().parse_args()
     device, _ = resolve_device(args.device)
-    results: dict[str, Any] = {"machine": machine(device), "targets": {}, "sweeps": {}}
+    results: dict[str, Any] = {"machine": machine(device), "clock": args.clock, "targets": {}, "sweeps": {}}
     print(results["machine"])
     for name, (size, regions, words) in TARGETS.items():
-        results["targets"][name] = _shown(name, measure(size, regions, words, device, args.repeats))
+        results["targets"][name] = _shown(name, measure(size, regions, words, device, args))
     base_size, base_regions, base_words = (896, 672), 200, 20
     sweeps: dict[str, list[tuple[int, tuple[Any, int, int]]]] = {
         "pixels": [(w * h, ((w, h), base_regions, base_words)) for w, h in SIZES],
@@ -52,7 +52,7 @@ def main() -> None:
         "words": [(count, (base_size, base_regions, count)) for count in WORDS],
     }
     for name, cases in sweeps.items() if not args.quick else ():
-        rows = [{"size": at, **_shown(f"{at} {name}", measure(*case, device, args.repeats))} for at, case in cases]
+        rows = [{"size": at, **_shown(f"{at} {name}", measure(*case, device, args))} for at, case in cases]
         results["sweeps"][name] = rows
     write(args.output, results)
     if results["sweeps"]:
@@ -63,7 +63,7 @@ def main() -> None:
 
 @torch.no_grad()
 def measure(
-    size: tuple[int, int], regions: int, words: int, device: torch.device, repeats: int
+    size: tuple[int, int], regions: int, words: int, device: torch.device, args: argparse.Namespace
 ) -> dict[str, dict[str, float]]:
     """Median milliseconds and peak memory of every stage after the models."""
     width, height = size
@@ -71,8 +71,8 @@ def measure(
     plan = plan_views((height, width), CROP, CROP // PATCH)
     views = torch.randn(len(plan.boxes), CHANNELS, plan.view_patches, plan.view_patches, device=device)
     text = F.normalize(torch.randn(words, CHANNELS, device=device), dim=-1)
-    meter = Meter(device)
-    for run in range(repeats + 1):
+    meter = Meter(device, CLOCKS[args.clock])
+    for run in range(args.repeats + 1):
         with meter.part("all"):
             _run(meter, prediction, regions, plan, views, text)
         meter.end_run(keep=run > 0)
@@ -111,6 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=summary)
     parser.add_argument("--device", default=None)
     parser.add_argument("--repeats", type=int, default=5, help="runs after a warm-up; their median is taken")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="processor: processor seconds, for one thread of a busy machine"
+    )
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/scaling.json"))
     parser.add_argument("--quick", action="store_true", help="only the cases that have a target")
     return parser

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from textregion.masks import MaskGenerator, point_grid
 from textregion.runtime import Precision, resolve_device
 from textregion.text import TextBank
 
-from .measure import Meter, machine, median_seconds, write
+from .measure import CLOCKS, Meter, machine, median_seconds, write
 from .models import PAIRS, DrawnMasks, build_clip, build_sam2, picture
 
 SIZES = {"896x672": (896, 672), "2016x1512": (2016, 1512)}
@@ -39,7 +40,7 @@ def main() -> None:
     args = _parser().parse_args()
     logging.getLogger("textregion").setLevel(logging.ERROR)
     device, _ = resolve_device(args.device)
-    results: dict[str, Any] = {"machine": machine(device), "cases": []}
+    results: dict[str, Any] = {"machine": machine(device), "clock": args.clock, "cases": []}
     print(results["machine"])
     for name in args.pairs:
         for dtype in args.dtypes:
@@ -64,7 +65,7 @@ def measure(name: str, size: str, dtype: Any, device: torch.device, args: argpar
     for word in WORDS:  # words are encoded once for all pictures, so they are given here and timed apart
         segmenter.text._known[word] = F.normalize(torch.randn(encoder.embed_dim, device=device), dim=0)
     image = picture(*SIZES[size])
-    meter = Meter(device)
+    meter = Meter(device, CLOCKS[args.clock])
     regions = 0
     for run in range(args.repeats + 1):
         with meter.watching(*watched(encoder)), meter.part("whole"):
@@ -87,7 +88,7 @@ def measure(name: str, size: str, dtype: Any, device: torch.device, args: argpar
         "whole / bare": whole / sum(bare[part] for part in FROZEN),
         "outside the frozen models": 1 - sum(stages[part] for part in FROZEN) / whole,
     }
-    case["text of a word"] = text_seconds(encoder, precision, device)
+    case["text of a word"] = text_seconds(encoder, precision, device, CLOCKS[args.clock])
     return case
 
 
@@ -125,16 +126,19 @@ def bare_passes(
     per_side = segmenter.options.points_per_side
     points = point_grid(per_side, device)[: args.package_points] * model.image_size
 
+    tower: Any = clip.visual
+
     def decode() -> None:
         package_decoder(model, embedding, high_res, points)
 
     with precision.autocast(device):
         levels = model.forward_image(pixels)["backbone_fpn"]
         embedding, high_res = levels[-1], levels[:-1]
-        decoder = median_seconds(decode, device, repeats=1, warm_up=len(points) <= 64)
+        clock = CLOCKS[args.clock]
+        decoder = median_seconds(decode, device, 1, warm_up=len(points) <= 64, clock=clock)
         return {
-            "image tower": median_seconds(lambda: clip.visual(views), device, args.repeats),  # type: ignore[operator]
-            "SAM 2 encoder": median_seconds(lambda: model.forward_image(pixels), device, args.repeats),
+            "image tower": median_seconds(lambda: tower(views), device, args.repeats, clock=clock),
+            "SAM 2 encoder": median_seconds(lambda: model.forward_image(pixels), device, args.repeats, clock=clock),
             "mask decoder": decoder * per_side**2 / len(points),
             "points decoded": len(points),
         }
@@ -156,10 +160,10 @@ def package_decoder(model: Any, embedding: torch.Tensor, high_res: list[torch.Te
     )
 
 
-def text_seconds(encoder: Encoder, precision: Precision, device: torch.device) -> float:
+def text_seconds(encoder: Encoder, precision: Precision, device: torch.device, clock: Callable[[], float]) -> float:
     """Seconds that a new word's 80 templates take."""
     return median_seconds(
-        lambda: TextBank(encoder, precision=precision).encode(["thing"]), device, repeats=1, warm_up=False
+        lambda: TextBank(encoder, precision=precision).encode(["thing"]), device, 1, warm_up=False, clock=clock
     )
 
 
@@ -184,6 +188,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, default=3, help="runs after a warm-up; their median is taken")
     parser.add_argument(
         "--package_points", type=int, default=256, help="points of the package's one batch; fewer are scaled up"
+    )
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="processor: processor seconds, for one thread of a busy machine"
     )
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/stages.json"))
     parser.add_argument("--plot", action=argparse.BooleanOptionalAction, default=True, help="stacked bars beside it")
