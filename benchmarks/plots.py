@@ -34,7 +34,7 @@ def plot_stages(results: dict[str, Any], path: Path) -> None:
     axes.set_yticks([place for place, _ in ticks], [text for _, text in ticks], fontsize=7)
     axes.invert_yaxis()
     axes.set_xlabel("seconds")
-    axes.legend(fontsize=7, loc="lower right")
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.06, 0.5))
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
