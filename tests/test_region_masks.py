@@ -61,7 +61,7 @@ def test_boxes_of_the_low_resolution_masks() -> None:
     soft = torch.zeros(2, 6, 8)
     soft[0, 1:3, 2:5] = 1.0
     soft[1, 5, 7] = 0.5
-    assert RegionMasks.from_masks(soft).low_res_boxes().tolist() == [[1, 2, 3, 5], [5, 7, 6, 8]]
+    assert RegionMasks.from_masks(soft)._member_boxes.tolist() == [[1, 2, 3, 5], [5, 7, 6, 8]]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ Masks stay at SAM 2's low resolution; a full-size mask is made only where and wh
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +18,6 @@ from .mask_decoder import decode_points
 from .options import SegmenterOptions
 from .region_masks import RegionMasks, containment_exceeds
 from .runtime import Precision
-
-logger = logging.getLogger(__name__)
 
 SOFT_MAX = 3.0
 """Soft masks are logits clamped to [0, 3]."""

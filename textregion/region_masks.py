@@ -123,13 +123,9 @@ class RegionMasks:
         """(M, ...) member values -> (R, ...) the maximum over each region's members."""
         return _join(members, self.region_of)
 
-    def low_res_boxes(self) -> Tensor:
-        """(R, 4) int64 top, left, bottom, right (exclusive) of each region's non-zero low-resolution pixels."""
-        return _boxes(self.join(self.logits.amax(2)) > 0, self.join(self.logits.amax(1)) > 0)
-
     @cached_property
     def _member_boxes(self) -> Tensor:
-        """(M, 4) boxes of the members, like those of the regions, on the CPU."""
+        """(M, 4) top, left, bottom, right (exclusive) of the members' non-zero low-resolution pixels, on the CPU."""
         return _boxes(self.logits.amax(2) > 0, self.logits.amax(1) > 0).cpu()
 
 
