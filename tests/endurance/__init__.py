@@ -1,0 +1,1 @@
+"""Trials that take minutes: ``python -m pytest tests/endurance -m endurance``."""
