@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +212,35 @@ def test_ready_models_of_other_kinds_are_refused() -> None:
     model.visual = nn.Conv2d(3, 8, 3)
     with pytest.raises(UserError, match="Conv2d is not supported"):
         load_encoder(model, tokenizer=TOKENIZER, device="cpu")
+
+
+def _custom_text_model() -> nn.Module:
+    torch.manual_seed(3)
+    text = CLIP_CONFIG["text_cfg"] | {"proj_bias": True}
+    return open_clip.CustomTextCLIP(**{**CLIP_CONFIG, "text_cfg": text}).eval()
+
+
+@pytest.mark.parametrize("build", [lambda: tiny_clip(WEIGHTS), _custom_text_model])
+def test_padding_is_left_out_of_a_causal_text_tower_and_changes_nothing(build: Callable[[], nn.Module]) -> None:
+    model: Any = build()
+    encoder = load_encoder(model, tokenizer=TOKENIZER, device="cpu", crop_size=96)
+    texts = ["a dog", "", "word " * 100, *[f"a photo of {'very ' * (i % 9)}small thing {i}" for i in range(170)]]
+    tokens = encoder.tokenize(texts)
+    lengths: list[int] = []
+    blocks = (model.text if hasattr(model, "text") else model).transformer.resblocks
+    blocks[0].register_forward_pre_hook(lambda _, inputs: lengths.append(inputs[0].shape[1]))
+    ours = encoder.encode_text(tokens)
+    assert lengths == [13, 17, 77]  # sorted by length, 80 together
+    with torch.no_grad():
+        torch.testing.assert_close(ours, F.normalize(model.encode_text(tokens), dim=-1), atol=1e-6, rtol=0)
+
+
+def test_a_text_tower_that_sees_its_padding_gets_all_of_it() -> None:
+    torch.manual_seed(3)
+    text = CLIP_CONFIG["text_cfg"] | {"no_causal_mask": True, "pool_type": "last"}
+    model: Any = open_clip.CustomTextCLIP(**{**CLIP_CONFIG, "text_cfg": text}).eval()
+    encoder = load_encoder(model, tokenizer=TOKENIZER, device="cpu", crop_size=96)
+    tokens = encoder.tokenize(["a dog", "a cat on a mat"])
+    with torch.no_grad():
+        expected = F.normalize(model.encode_text(tokens), dim=-1)
+    torch.testing.assert_close(encoder.encode_text(tokens), expected, atol=1e-6, rtol=0)
