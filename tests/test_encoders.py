@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tests.parity.tiny_models import CLIP_CONFIG, tiny_clip
 from textregion import Encoder, UserError, load_encoder
 from textregion.encoders import ClipVitEncoder, supported_architectures
+from textregion.encoders.blocks import run_block
 from textregion.encoders.clip_vit import position_embedding
 from textregion.encoders.loading import resolve_architecture
 
@@ -75,16 +76,17 @@ def test_the_dense_attention_is_the_sum_of_two_softmaxes() -> None:
     torch.manual_seed(1)
     model: Any = tiny_clip(WEIGHTS)
     block = model.visual.transformer.resblocks[-1]
-    normed = torch.randn(1, 5, 128)
+    tokens = torch.randn(1, 5, 128)
     with torch.no_grad():
+        normed = block.ln_1(tokens)
         query, key, value = F.linear(normed, block.attn.in_proj_weight, block.attn.in_proj_bias)[0].chunk(3, dim=-1)
         outputs = []
         for head in range(2):
             q, k, v = (t[:, head * 64 : head * 64 + 64] for t in (query, key, value))
             weights = torch.softmax(q @ q.T * 64**-0.5, -1) + torch.softmax(k @ k.T * 64**-0.5, -1)
             outputs.append(weights @ v)
-        expected = block.attn.out_proj(torch.cat(outputs, 1))
-        torch.testing.assert_close(_self_correlation(block, normed)[0], expected, atol=1e-5, rtol=1e-4)
+        mixed = _self_correlation(block, tokens)[0].transpose(0, 1).flatten(1)
+        torch.testing.assert_close(mixed, torch.cat(outputs, 1), atol=1e-5, rtol=1e-4)
 
 
 def test_position_embedding_keeps_its_own_grid_and_samples_others_as_published() -> None:
@@ -228,7 +230,7 @@ def test_padding_is_left_out_of_a_causal_text_tower_and_changes_nothing(build: C
     tokens = encoder.tokenize(texts)
     lengths: list[int] = []
     blocks = (model.text if hasattr(model, "text") else model).transformer.resblocks
-    blocks[0].register_forward_pre_hook(lambda _, inputs: lengths.append(inputs[0].shape[1]))
+    blocks[0].ln_1.register_forward_pre_hook(lambda _, inputs: lengths.append(inputs[0].shape[1]))
     ours = encoder.encode_text(tokens)
     assert lengths == [13, 17, 77]  # sorted by length, 80 together
     with torch.no_grad():
@@ -244,3 +246,16 @@ def test_a_text_tower_that_sees_its_padding_gets_all_of_it() -> None:
     with torch.no_grad():
         expected = F.normalize(model.encode_text(tokens), dim=-1)
     torch.testing.assert_close(encoder.encode_text(tokens), expected, atol=1e-6, rtol=0)
+
+
+def test_blocks_are_open_clips_own() -> None:
+    torch.manual_seed(4)
+    model: Any = tiny_clip(WEIGHTS)
+    image, text = model.visual.transformer.resblocks[0], model.transformer.resblocks[0]
+    for block, mask in [(image, None), (text, model.attn_mask)]:
+        tokens = torch.randn(2, 77, block.ln_1.normalized_shape[0])
+        with torch.no_grad():
+            torch.testing.assert_close(run_block(block, tokens, mask), block(tokens, attn_mask=mask), atol=1e-5, rtol=0)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            ours, theirs = run_block(block, tokens, mask).float(), block(tokens, attn_mask=mask).float()
+        torch.testing.assert_close(ours, theirs, atol=0.1, rtol=0.02)

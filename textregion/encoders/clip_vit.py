@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..options import PoolFeature
 from .base import PatchFeatures, Preprocess
+from .blocks import finish_block, project_heads, run_block
 from .text_tower import TextTower, Tokenizer
 
 
@@ -55,7 +56,7 @@ class ClipVitEncoder:
         if feature == "input":
             tokens = hidden
         elif feature == "output":
-            tokens = block(hidden)
+            tokens = run_block(block, hidden)
         else:
             tokens = _project_values(block, hidden)
         return PatchFeatures(_as_grid(tokens[:, 1:]), dense_grid)
@@ -90,13 +91,12 @@ class ClipVitEncoder:
         tokens = tokens + position_embedding(visual.positional_embedding, grid).to(tokens.dtype)
         tokens = visual.ln_pre(tokens)
         for block in visual.transformer.resblocks[:-1]:
-            tokens = block(tokens)
+            tokens = run_block(block, tokens)
         return tokens
 
     def _dense(self, hidden: Tensor, block: Any) -> Tensor:
         """(V, 1 + g * g, D): the last block with query-query plus key-key attention (section 12)."""
-        tokens = hidden + block.ls_1(_self_correlation(block, block.ln_1(hidden)))
-        tokens = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+        tokens = finish_block(block, hidden, _self_correlation(block, hidden))
         return F.normalize(self._visual.ln_post(tokens) @ self._visual.proj, dim=-1)
 
 
@@ -131,14 +131,9 @@ def _project_values(block: Any, hidden: Tensor) -> Tensor:
     return F.linear(block.ln_1(hidden), weight, bias)
 
 
-def _self_correlation(block: Any, normed: Tensor) -> Tensor:
-    """Attention with weights softmax(q q^T s) + softmax(k k^T s), through the output projection."""
-    views, count, width = normed.shape
-    heads = block.attn.num_heads
-    qkv = F.linear(normed, block.attn.in_proj_weight, block.attn.in_proj_bias)
-    query, key, value = qkv.reshape(views, count, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+def _self_correlation(block: Any, hidden: Tensor) -> Tensor:
+    """What attention with weights softmax(q q^T s) + softmax(k k^T s) mixes: (V, heads, N, C / heads)."""
+    query, key, value = project_heads(block, hidden)
     # Attention is linear in its weights, so the sum of the two maps is the sum of two ordinary attentions.
     mixed = F.scaled_dot_product_attention(query, query, value)
-    mixed = mixed + F.scaled_dot_product_attention(key, key, value)
-    out: Tensor = block.attn.out_proj(mixed.transpose(1, 2).reshape(views, count, width))
-    return out
+    return mixed + F.scaled_dot_product_attention(key, key, value)

@@ -8,8 +8,10 @@ from typing import Any
 import open_clip
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import TextTransformer
+from open_clip.transformer import ResidualAttentionBlock, TextTransformer, text_global_pool
 from torch import Tensor, nn
+
+from .blocks import run_block
 
 Tokenizer = Callable[[list[str]], Tensor]
 
@@ -27,7 +29,7 @@ class TextTower:
 
     def __init__(self, model: nn.Module, tokenizer: Tokenizer) -> None:
         self._model: Any = model
-        self._causal = _causal_tower(model)
+        self._tower = _plain_tower(model)
         self._tokenizer = tokenizer
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
@@ -38,31 +40,46 @@ class TextTower:
     def encode(self, tokens: Tensor) -> Tensor:
         """(n, L) -> (n, D) float32, L2-normalised, on the model's device."""
         tokens = tokens.to(self._model.logit_scale.device)
-        if self._causal is None:
-            return F.normalize(self._model.encode_text(tokens).float(), dim=-1)
-        by_length = tokens.argmax(1).argsort(stable=True)
-        parts = [_encode_to_end(self._causal, tokens[index]) for index in by_length.split(TEXTS_OF_A_LENGTH)]
-        return F.normalize(torch.cat(parts)[by_length.argsort()].float(), dim=-1)
+        if self._tower is None:
+            features = self._model.encode_text(tokens)
+        elif self._tower.attn_mask is None or _pool_type(self._tower) != "argmax":
+            features = _encode(self._tower, tokens)
+        else:
+            features = _encode_to_end(self._tower, tokens)
+        return F.normalize(features.float(), dim=-1)
 
 
-def _causal_tower(model: Any) -> Any | None:
-    """The tower of a model whose feature is its end token's and sees nothing behind it; None for any other."""
+def _plain_tower(model: Any) -> Any | None:
+    """The text tower of a model where it is open_clip's plain one, in the model itself or beside the image tower."""
     tower: Any = model if isinstance(model, open_clip.CLIP) else getattr(model, "text", None)
-    if isinstance(tower, open_clip.CLIP):
-        return tower if tower.text_pool_type == "argmax" and tower.attn_mask is not None else None
-    if type(tower) is not TextTransformer or tower.pool_type != "argmax" or tower.attn_mask is None:
+    if isinstance(tower, TextTransformer) and (tower.cls_emb is not None or tower.use_pad_mask):
         return None
-    return tower if tower.cls_emb is None and not tower.use_pad_mask else None
+    plain = isinstance(tower, (open_clip.CLIP, TextTransformer))
+    return tower if plain and isinstance(tower.transformer.resblocks[0], ResidualAttentionBlock) else None
 
 
 def _encode_to_end(tower: Any, tokens: Tensor) -> Tensor:
-    """(n, L) -> (n, D) features, of which the padding behind the last end token is left out."""
-    end = tokens.argmax(1)  # the end token has the highest id
-    length = int(end.max()) + 1
-    hidden = tower.token_embedding(tokens[:, :length]) + tower.positional_embedding[:length]
-    hidden = tower.transformer(hidden, attn_mask=tower.attn_mask[:length, :length])
-    pooled = tower.ln_final(hidden[torch.arange(len(end), device=end.device), end])
+    """(n, L) -> (n, D) of a causal tower, whose end token sees nothing behind it: most padding is left out."""
+    ends = tokens.argmax(1)  # the end token has the highest id
+    by_length = ends.argsort(stable=True)
+    parts = [_encode(tower, tokens[index, : int(ends[index[-1]]) + 1]) for index in by_length.split(TEXTS_OF_A_LENGTH)]
+    return torch.cat(parts)[by_length.argsort()]
+
+
+def _encode(tower: Any, tokens: Tensor) -> Tensor:
+    """(n, L) -> (n, D), L up to the tower's context."""
+    length = tokens.shape[1]
+    mask = None if tower.attn_mask is None else tower.attn_mask[:length, :length]
+    hidden = tower.token_embedding(tokens) + tower.positional_embedding[:length]
+    for block in tower.transformer.resblocks:
+        hidden = run_block(block, hidden, mask)
+    end_id = tower.text_eos_id if isinstance(tower, open_clip.CLIP) else tower.eos_id
+    pooled = text_global_pool(tower.ln_final(hidden), tokens, _pool_type(tower), eos_token_id=end_id)
     if isinstance(tower.text_projection, nn.Linear):
         features: Tensor = tower.text_projection(pooled)
         return features
     return pooled if tower.text_projection is None else pooled @ tower.text_projection
+
+
+def _pool_type(tower: Any) -> str:
+    return str(tower.text_pool_type if isinstance(tower, open_clip.CLIP) else tower.pool_type)
