@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-venv=.venv
+venv=${TEXTREGION_VENV:-.venv}
 stamp=$venv/textregion-setup
 task=${1:-}
 
