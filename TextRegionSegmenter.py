@@ -8,6 +8,11 @@ Run ``python TextRegionSegmenter.py`` for the demo pictures, or name your own::
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from utils import interrupts  # before the imports that take seconds
+
+    interrupts.end_at_once("nothing was written yet.")
+
 import contextlib
 import itertools
 import os

@@ -10,6 +10,11 @@ sweep goes on where it was: what is finished is not done again.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from utils import interrupts  # before the imports that take seconds
+
+    interrupts.end_at_once()
+
 import argparse
 import contextlib
 import io

@@ -6,6 +6,11 @@ python eval_reason_seg.py --dataset_dir ./eval/datasets \\
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from utils import interrupts  # before the imports that take seconds
+
+    interrupts.end_at_once()
+
 import argparse
 from pathlib import Path
 

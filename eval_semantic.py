@@ -9,6 +9,11 @@ Started again with the same work dir, an interrupted run goes on where it was.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from utils import interrupts  # before the imports that take seconds
+
+    interrupts.end_at_once()
+
 import argparse
 import contextlib
 import io

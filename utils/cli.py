@@ -16,6 +16,7 @@ from textregion import SegmenterOptions, TextRegionSegmenter, UserError
 from textregion.options import Task
 from textregion.runtime import StageClock, resolve_device
 from textregion.weights import check_sam2, resolve_clip, uses_miniatures
+from utils import interrupts
 
 MINIATURE_NOTE = (
     "Using the bundled miniatures, which know rendered scenes only; real models for photographs: "
@@ -235,13 +236,14 @@ def _wants_miniatures(args: argparse.Namespace) -> bool:
     return uses_miniatures(args.clip_architecture, args.clip_pretrained, args.sam2_checkpoint)
 
 
-def run(main: Callable[[], int], interrupted: str = "the same command goes on from here.") -> NoReturn:
+def run(main: Callable[[], int], interrupted: str = interrupts.HOW_TO_RESUME) -> NoReturn:
     """Run a script's ``main`` and end the process with its exit status.
 
     A :class:`UserError` is one line on stderr and status 2; Ctrl-C is one line (``interrupted`` says how to resume) and
     status 130; a closed pipe is quiet.
     """
     _quieten_others()
+    interrupts.raise_again()
     try:
         status = main()
         sys.stdout.flush()
@@ -249,8 +251,7 @@ def run(main: Callable[[], int], interrupted: str = "the same command goes on fr
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
-        print(f"\ninterrupted: {interrupted}", file=sys.stderr)
-        status = 130
+        interrupts.end(interrupted)
     except BrokenPipeError:
         # Python would complain again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
