@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import torch
 from PIL import Image
 from tqdm import tqdm
@@ -35,6 +36,8 @@ from utils import cli
 from utils.pictures import check_words, expand, read_queries
 
 CHECKOUT = Path(__file__).resolve().parent
+LONGEST_STEM = 200
+"""Bytes of a picture's name that the names of its results begin with; file systems allow 255 in all."""
 _CPU = torch.device("cpu")
 
 
@@ -99,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 segmenter = cli.load_segmenter(args, "demo", clock=clock)
             failures = _segment_all(segmenter, jobs, args, clock)
     for message in failures.values():
-        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        print(f"error: {cli.one_line(message)}", file=sys.stderr)
     if len(failures) < len(jobs) or len(jobs) > 1:
         print(_summary(len(jobs), failures, args.output_dir, clock))
     return 2 if failures else 0
@@ -112,24 +115,36 @@ def plan_jobs(args: Namespace) -> list[Job]:
         UserError: a YAML that is wrong, a folder or glob without pictures, a picture without words, bad words.
     """
     known = read_queries(Path(args.image_query_cfg), CHECKOUT)
-    by_path = {path.resolve(): words for path, words in known.items()}
+    by_path = {_resolved(path): words for path, words in known.items()}
     labels = None if args.labels is None else check_words(args.labels, "--labels")
     if args.image_list is None and labels is not None:
         raise UserError("--labels are words for pictures that the YAML does not name: name them with --image_list.")
     named = list(known) if args.image_list is None else [path for name in args.image_list for path in expand(name)]
     pictures: dict[Path, Path] = {}
     for path in named:
-        pictures.setdefault(path.resolve(), path)
+        pictures.setdefault(_resolved(path), path)
     jobs: list[Job] = []
     for resolved, picture in pictures.items():
         words = by_path.get(resolved, labels)
-        if words is None and picture.is_file():
+        if words is None and os.path.isfile(picture):
             raise UserError(f"There are no words for picture {str(picture)!r}: give --labels, or name it in the YAML.")
-        jobs.append(Job(picture, words or (), _free_prefix(Path(args.output_dir) / picture.stem, jobs)))
-    overwritten = {path.resolve() for job in jobs for path in job.results()} & pictures.keys()
+        jobs.append(Job(picture, words or (), _free_prefix(Path(args.output_dir) / _stem(picture), jobs)))
+    overwritten = {_resolved(path) for job in jobs for path in job.results()} & pictures.keys()
     if overwritten:
         raise UserError(f"A result would overwrite the picture {str(min(overwritten))!r}: choose another --output_dir.")
     return jobs
+
+
+def _resolved(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # Path.resolve fails over links that lead to one another
+
+
+def _stem(picture: Path) -> str:
+    """The picture's name without its suffix, short enough that the names of its results are no longer than allowed."""
+    stem = picture.stem
+    while len(os.fsencode(stem)) > LONGEST_STEM:
+        stem = stem[:-1]
+    return stem
 
 
 def _free_prefix(prefix: Path, jobs: Sequence[Job]) -> Path:
@@ -146,7 +161,7 @@ def output_folder(path: Path) -> Iterator[None]:
     Raises:
         UserError: it cannot be made or written to.
     """
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    made = [folder for folder in (path, *path.parents) if not os.path.exists(folder)]
     try:
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -183,16 +198,24 @@ def _segment_all(
         for job in tqdm(jobs, desc="pictures", unit="picture"):
             try:
                 picture = segment_one(segmenter, job, args.visualize_global_patch, clock)
-            except (UserError, MemoryError, torch.OutOfMemoryError) as error:
-                failures[job.picture] = str(error) if isinstance(error, UserError) else _about_memory(job.picture)
+            except UserError as error:
+                failures[job.picture] = str(error)
+                continue
+            except (MemoryError, RuntimeError, cv2.error) as error:
+                if not _is_about_memory(error):
+                    raise
+                failures[job.picture] = (
+                    f"There is not enough memory for picture {str(job.picture)!r}: make it smaller, or lower --scale."
+                )
                 continue
             if args.show:
                 visualize.show(picture, job.prefix.name)
     return failures
 
 
-def _about_memory(picture: Path) -> str:
-    return f"There is not enough memory for picture {str(picture)!r}: make it smaller, or lower --scale."
+def _is_about_memory(error: Exception) -> bool:
+    """On a GPU PyTorch has an error of its own for it; on a CPU only the words tell, as OpenCV's do."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate" in str(error)
 
 
 def segment_one(segmenter: TextRegionSegmenter, job: Job, with_locality: bool, clock: StageClock) -> Image.Image:
@@ -224,10 +247,14 @@ def _summary(count: int, failures: dict[Path, str], output_dir: str, clock: Stag
     times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in clock.seconds.items())
     line = f"Segmented {count - len(failures)} of {count} pictures"
     if len(failures) < count:
-        line += f" into {os.path.join(output_dir, '')} ({times})"
+        line += f" into {_on_one_line(os.path.join(output_dir, ''))} ({times})"
     if failures:
-        line += f"; failed: {', '.join(map(str, failures))}"
+        line += f"; failed: {', '.join(_on_one_line(str(picture)) for picture in failures)}"
     return line
+
+
+def _on_one_line(name: str) -> str:
+    return name if name.isprintable() else repr(name)
 
 
 if __name__ == "__main__":

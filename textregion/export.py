@@ -64,14 +64,17 @@ def region_records(regions: RegionTokens, scores: Tensor, words: Sequence[str]) 
 
 
 def regions_json(regions: RegionTokens, scores: Tensor, words: Sequence[str], **facts: Any) -> bytes:
-    """A JSON file of a picture: ``facts``, ``size`` [H, W], ``words``, ``regions`` (:func:`region_records`)."""
+    """A JSON file of a picture: ``facts``, ``size`` [H, W], ``words``, ``regions`` (:func:`region_records`).
+
+    It is UTF-8 whatever the texts hold: half characters, as file names in another encoding have, are escaped.
+    """
     content = {
         **facts,
         "size": list(regions.size_hw),
         "words": list(words),
         "regions": region_records(regions, scores, words),
     }
-    return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
+    return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")
 
 
 def label_map_png(labels: Tensor, colours: npt.NDArray[np.uint8]) -> bytes:
@@ -105,16 +108,16 @@ def write_files(files: Mapping[Path, bytes]) -> None:
         UserError: a file that cannot be written; then no file of the set was touched.
     """
     temporary = {path.with_name(f".{path.name}.{os.getpid()}.tmp"): path for path in files}
+    where = next(iter(files), Path())
     try:
-        for name, path in temporary.items():
-            name.write_bytes(files[path])
-        for path in files:
-            if path.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
-        for name, path in temporary.items():
-            os.replace(name, path)
+        for name, where in temporary.items():
+            name.write_bytes(files[where])
+        for where in files:
+            if where.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        for name, where in temporary.items():
+            os.replace(name, where)
     except OSError as error:
-        where = error.filename or next(iter(files)).parent
         raise UserError(f"Result {os.fspath(where)!r} cannot be written: {error.strerror or error}.") from None
     finally:
         for name in temporary:

@@ -10,12 +10,23 @@ from typing import Union
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from .errors import UserError
 
 Picture = Union[str, "os.PathLike[str]", Image.Image, npt.NDArray[np.generic]]
 RGB = npt.NDArray[np.uint8]
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What puts a picture of each EXIF orientation upright."""
 
 
 def load_rgb(picture: Picture) -> RGB:
@@ -26,12 +37,13 @@ def load_rgb(picture: Picture) -> RGB:
     uint8, RGB order.
 
     Raises:
-        UserError: a file that is missing, empty, truncated or no picture; an array of another shape or type.
+        UserError: a file that is missing, empty, truncated or no picture; an array of another shape or type; a picture
+            without pixels.
     """
     if isinstance(picture, np.ndarray):
         return _array_to_rgb(picture)
     if isinstance(picture, Image.Image):
-        return _pil_to_rgb(picture)
+        return _decode(picture, f"Picture {str(getattr(picture, 'filename', '') or picture)!r}")
     return _read(Path(picture))
 
 
@@ -50,30 +62,64 @@ def resize(image: RGB, size_hw: tuple[int, int]) -> RGB:
 
 
 def _read(path: Path) -> RGB:
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise UserError(f"Picture {str(path)!r} {what}: give the path of an image file.")
-    if path.stat().st_size == 0:
-        raise UserError(f"Picture {str(path)!r} is an empty file: save it again.")
+    name = f"Picture {str(path)!r}"
+    if not os.path.isfile(path):
+        what = "is a folder" if os.path.isdir(path) else "is no file" if os.path.lexists(path) else "does not exist"
+        raise UserError(f"{name} {what}: give the path of an image file.")
     try:
+        if path.stat().st_size == 0:
+            raise UserError(f"{name} is an empty file: save it again.")
         with Image.open(path) as image:
-            return _pil_to_rgb(image)
+            return _decode(image, name)
     except UnidentifiedImageError:
-        raise UserError(f"Picture {str(path)!r} is not an image that can be read: convert it to PNG or JPEG.") from None
+        raise UserError(f"{name} is not an image that can be read: convert it to PNG or JPEG.") from None
     except Image.DecompressionBombError:
-        raise UserError(f"Picture {str(path)!r} is too large to open safely: make it smaller first.") from None
+        raise UserError(f"{name} is too large to open safely: make it smaller first.") from None
     except PermissionError:
-        raise UserError(f"Picture {str(path)!r} may not be read: check its permissions.") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, OverflowError) as error:
-        # Pillow's decoders raise any of these on a damaged file.
-        raise UserError(f"Picture {str(path)!r} is damaged ({error or type(error).__name__}): save it again.") from None
+        raise UserError(f"{name} may not be read: check its permissions.") from None
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        raise _damaged(name, error) from None
+
+
+def _decode(image: Image.Image, name: str) -> RGB:
+    """The pixels of an image that may not have been decoded yet."""
+    if image.format == "EPS":
+        # Pillow would hand it to Ghostscript: a picture is data, never a program to run.
+        raise UserError(f"{name} is PostScript, a program that draws: convert it to PNG or JPEG.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image.load()
+        if 0 in image.size:
+            raise UserError(f"{name} has no pixels ({image.width} x {image.height}): save it again.")
+        return _pil_to_rgb(_upright(image))
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        raise _damaged(name, error) from None
+
+
+def _damaged(name: str, error: Exception) -> UserError:
+    """What to say of a file whose decoder failed; on damaged data Pillow's raise whatever happens to them."""
+    return UserError(f"{name} is damaged ({error or type(error).__name__}): save it again.")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture as its EXIF orientation says; EXIF that cannot be read says nothing.
+
+    ``ImageOps.exif_transpose`` would also write the EXIF anew, and fails over tags that do not matter here.
+    """
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # whatever the damaged data happens to cause
+        return image
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
 
 
 def _pil_to_rgb(image: Image.Image) -> RGB:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        image.load()
-    image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _array_to_rgb(_to_eight_bits(np.asarray(image)))
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:

@@ -50,13 +50,13 @@ class TextBank:
         """K words -> (K, D) L2-normalised embeddings on the encoder's device.
 
         Raises:
-            UserError: no words, or a blank one.
+            UserError: no words, or one that is blank or no text (:func:`is_word`).
         """
         if isinstance(words, str) or len(words) == 0:
-            raise UserError(f"Expected a list of at least one word, but got {words!r}.")
+            raise UserError(f"Expected a list of at least one word, but got {_shorten(repr(words))}.")
         for word in words:
-            if not isinstance(word, str) or not word.strip():
-                raise UserError(f"Every word must be text that is not blank, but got {word!r}.")
+            if not is_word(word):
+                raise UserError(f"Every word must be text that is not blank, but got {_shorten(repr(word))}.")
         missing = [word for word in dict.fromkeys(words) if word not in self._known]
         missing = [word for word in missing if not self._load(word)]
         words_at_a_time = max(1, TEXTS_PER_BATCH // len(OPENAI_IMAGENET_TEMPLATES))
@@ -150,6 +150,14 @@ class ClassWords:
             raise UserError(f"Class file {os.fspath(path)!r} is not UTF-8 text: save it as UTF-8.") from None
         lines = text.split("\n")
         return cls.from_lines(lines[:-1] if lines[-1] == "" else lines, source=os.fspath(path))
+
+
+def is_word(value: object) -> bool:
+    """Whether it is a text that can be looked for: not blank, and without half characters (lone surrogates), which are
+    what is left of bytes that are not UTF-8."""
+    return (
+        isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    )
 
 
 def _shorten(text: str, limit: int = 60) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import itertools
@@ -18,9 +19,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from . import lettering
 from .image import RGB
 
 logger = logging.getLogger(__name__)
@@ -31,10 +35,14 @@ SMALLEST_SIDE = 320
 """Pictures whose longer side is less are enlarged for the overlay, by a whole factor."""
 _ALIKE = 12.0
 """Colours that are closer than this in CIELAB can be mistaken for each other."""
+_ROOMY = 64
+"""About as many colours are that far from one another; for more words they stand closer."""
 _SALT = 14623889
 """Chosen so that the words of the rendered scenes all keep their own colours, and their grounds differ clearly."""
 _INK, _PAPER = (24, 24, 24), (255, 255, 255)
 _BLANK_NAME = "no region"
+_FONT = str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf")
+_MOST_LINES = 3
 
 
 def word_colours(words: Sequence[str]) -> Colours:
@@ -45,26 +53,27 @@ def word_colours(words: Sequence[str]) -> Colours:
     not matter.
     """
     taken: dict[str, Colours] = {}
+    alike = _ALIKE * min(1.0, (_ROOMY / max(1, len(set(words)))) ** (1 / 3))
     seen = np.zeros((0, 3), np.float32)
     for word in sorted(set(words)):
-        taken[word], place = _free_colour(word, seen)
+        taken[word], place = _free_colour(word, seen, alike)
         seen = np.concatenate([seen, place])
     return np.array([taken[word] for word in words], dtype=np.uint8).reshape(-1, 3)
 
 
-def _free_colour(word: str, seen: npt.NDArray[np.float32]) -> tuple[Colours, npt.NDArray[np.float32]]:
+def _free_colour(word: str, seen: npt.NDArray[np.float32], alike: float) -> tuple[Colours, npt.NDArray[np.float32]]:
     """The word's first colour that is far from those seen, and its place (1, 3) in CIELAB, where distances are as the
     eye sees them; what counts as far shrinks with every attempt."""
     for attempt in itertools.count():
         colour = _hashed_colour(word, attempt)
         place = np.asarray(cv2.cvtColor(colour[None, None].astype(np.float32) / 255, cv2.COLOR_RGB2Lab)[0], np.float32)
-        if np.linalg.norm(seen - place, axis=1).min(initial=np.inf) >= _ALIKE * 0.97**attempt:
+        if np.linalg.norm(seen - place, axis=1).min(initial=np.inf) >= alike * 0.97**attempt:
             return colour, place
     raise AssertionError("the colours of a word never end")
 
 
 def _hashed_colour(word: str, attempt: int) -> Colours:
-    digest = hashlib.sha256(f"{_SALT + attempt}:{word}".encode()).digest()
+    digest = hashlib.sha256(f"{_SALT + attempt}:{word}".encode("utf-8", "surrogatepass")).digest()
     hue = int.from_bytes(digest[:4], "big") / 2**32 * 2 * np.pi
     lightness, chroma = 44 + 44 * digest[4] / 255, 38 + 32 * digest[5] / 255
     lab = np.array([[[lightness, chroma * np.cos(hue), chroma * np.sin(hue)]]], dtype=np.float32)
@@ -131,6 +140,8 @@ def _edges(index: npt.NDArray[np.int32], reach: int) -> npt.NDArray[np.bool_]:
 @dataclass(frozen=True)
 class _Entry:
     text: str
+    font: str
+    share: str
     colour: tuple[int, ...]
 
 
@@ -139,12 +150,38 @@ def _legend(index: npt.NDArray[np.int32], words: Sequence[str], colours: Colours
     counts = np.bincount(index.ravel() + 1, minlength=len(words) + 1)
     present = sorted((k for k in range(len(words)) if counts[k + 1]), key=lambda k: (-counts[k + 1], k))
     entries = [
-        _Entry(f"{' '.join(words[k].split())}  {_share(counts[k + 1] / index.size)}", tuple(map(int, colours[k])))
-        for k in present
+        _Entry(*_written(words[k], k), _share(counts[k + 1] / index.size), tuple(map(int, colours[k]))) for k in present
     ]
     if counts[0]:
-        entries.append(_Entry(f"{_BLANK_NAME}  {_share(counts[0] / index.size)}", _PAPER))
+        entries.append(_Entry(_BLANK_NAME, _FONT, _share(counts[0] / index.size), _PAPER))
     return entries
+
+
+def _written(word: str, number: int) -> tuple[str, str]:
+    """What stands for a word, and in which font: the word, symbols by their names, or its number in the list."""
+    text = lettering.visible(word)
+    for shown in (text, lettering.spell_symbols(text, lambda symbol: _has_letters(_FONT, symbol))):
+        font = _font_with(shown)
+        if shown and font is not None:
+            return shown, font
+    logger.warning("No font of this machine has the letters of %r: the legend calls it 'word %d'.", word[:60], number)
+    return f"word {number}", _FONT
+
+
+@functools.lru_cache(maxsize=1024)
+def _font_with(text: str) -> str | None:
+    """The first font that has all letters of a text, the usual one before the others of the machine."""
+    plain = (font for font in fontManager.ttflist if (font.style, font.weight) == ("normal", 400))
+    others = (font.fname for font in plain if "lastresort" not in font.name.lower().replace(" ", ""))
+    return next((font for font in itertools.chain([_FONT], others) if _has_letters(font, text)), None)
+
+
+def _has_letters(font: str, text: str) -> bool:
+    try:
+        face = FT2Font(font)
+    except (RuntimeError, OSError):  # a damaged font, or one that is gone
+        return False
+    return face.scalable and all(face.get_char_index(ord(letter)) or letter in lettering.JOINERS for letter in text)
 
 
 def _share(fraction: float) -> str:
@@ -170,12 +207,13 @@ def _beside_legend(picture: Image.Image, entries: Sequence[_Entry]) -> Image.Ima
 def _panel(entries: Sequence[_Entry], size: int, width: int, height: int | None = None) -> Image.Image:
     """Entries in columns that are read downwards: as many columns as the width takes, or, where a height is given, as
     few (of at most four) as that height takes."""
-    font = ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)
+    fonts = {name: ImageFont.truetype(name, size) for name in {_FONT, *(entry.font for entry in entries)}}
     swatch, gap, row = round(size * 1.2), size // 2, round(size * 1.5)
-    wrapped = [_wrap(entry.text, font, min(width - 3 * gap - swatch, 18 * size)) for entry in entries]
-    widest = max((font.getlength(line) for lines in wrapped for line in lines), default=0.0)
+    room = min(width - 3 * gap - swatch, 18 * size)
+    written = [_lines(entry, fonts, room) for entry in entries]
+    widest = max((width for _, _, width in written), default=0.0)
     column_width = round(widest) + swatch + 3 * gap
-    tops = [row * sum(map(len, wrapped[:i])) for i in range(len(wrapped) + 1)]
+    tops = [row * sum(len(lines) for lines, _, _ in written[:i]) for i in range(len(written) + 1)]
     columns = width // column_width if height is None else min(4, -(-tops[-1] // max(1, height - 2 * gap)))
     columns = max(1, min(columns, len(entries)))
     column_of = [top * columns // tops[-1] for top in tops[:-1]]
@@ -183,30 +221,30 @@ def _panel(entries: Sequence[_Entry], size: int, width: int, height: int | None 
     tallest = max((tops[i + 1] - starts[i] for i in range(len(entries))), default=0)
     panel = Image.new("RGB", (max(column_width * columns, 0 if height else width), tallest + 2 * gap), _PAPER)
     draw = ImageDraw.Draw(panel)
-    for entry, lines, top, start, column in zip(entries, wrapped, tops, starts, column_of):
+    for entry, (lines, behind, _), top, start, column in zip(entries, written, tops, starts, column_of):
         left, middle = column * column_width + gap, gap + top - start + row // 2
         box = (left, middle - swatch // 2, left + swatch, middle + swatch // 2)
         draw.rectangle(box, fill=entry.colour, outline=_INK, width=max(1, size // 14))
-        for number, text in enumerate(lines):
-            draw.text((left + swatch + gap, middle + number * row), text, fill=_INK, font=font, anchor="lm")
+        left += swatch + gap
+        for text in lines:
+            draw.text((left, middle), text, fill=_INK, font=fonts[entry.font], anchor="lm")
+            middle += row
+        draw.text((left + behind, middle - row), entry.share, fill=_INK, font=fonts[_FONT], anchor="lm")
     return panel
 
 
-def _wrap(text: str, font: ImageFont.FreeTypeFont, room: float) -> list[str]:
-    """Lines no wider than the room: broken between words, and inside one that is too long by itself."""
-    lines = [""]
-    for piece in text.split(" "):
-        joined = f"{lines[-1]} {piece}" if lines[-1] else piece
-        if font.getlength(joined) <= room:
-            lines[-1] = joined
-            continue
-        if lines[-1]:
-            lines.append("")
-        for letter in piece:
-            if lines[-1] and font.getlength(lines[-1] + letter) > room:
-                lines.append("")
-            lines[-1] += letter
-    return lines
+def _lines(entry: _Entry, fonts: dict[str, ImageFont.FreeTypeFont], room: float) -> tuple[list[str], float, float]:
+    """The word's lines, how far behind the start of the last its share stands, and the width of them all.
+
+    The share is drawn by itself, or it would stand in front of a word that is read from right to left.
+    """
+    measure, share = fonts[entry.font].getlength, fonts[_FONT].getlength(entry.share)
+    lines = [lettering.as_drawn(line) for line in lettering.wrap(entry.text, measure, room, _MOST_LINES)]
+    behind = measure(lines[-1]) + fonts[_FONT].getlength("  ")
+    if behind + share > room:
+        lines.append("")
+        behind = 0.0
+    return lines, behind, max(behind + share, *map(measure, lines))
 
 
 def locality_map(image: RGB, locality: Tensor, threshold: float) -> Image.Image:

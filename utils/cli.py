@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import io
 import logging
 import os
 import sys
@@ -78,7 +79,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line on stderr, exit status 2."""
-        self.exit(2, f"error: {' '.join(message.split())} (see --help)\n")
+        self.exit(2, f"error: {one_line(message)} (see --help)\n")
 
     def _spelled(self, args: Sequence[str]) -> list[str]:
         """Registered spellings; the old ``--flag True`` becomes ``--flag``, ``--flag False`` becomes ``--no-flag``."""
@@ -236,6 +237,11 @@ def _wants_miniatures(args: argparse.Namespace) -> bool:
     return uses_miniatures(args.clip_architecture, args.clip_pretrained, args.sam2_checkpoint)
 
 
+def one_line(message: str) -> str:
+    """The message without its line breaks; blanks within a line stay, as they may be a file name's."""
+    return " ".join(filter(None, map(str.strip, message.splitlines())))
+
+
 def run(main: Callable[[], int], interrupted: str = interrupts.HOW_TO_RESUME) -> NoReturn:
     """Run a script's ``main`` and end the process with its exit status.
 
@@ -243,12 +249,14 @@ def run(main: Callable[[], int], interrupted: str = interrupts.HOW_TO_RESUME) ->
     status 130; a closed pipe is quiet.
     """
     _quieten_others()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names hold what a terminal's encoding may not
     interrupts.raise_again()
     try:
         status = main()
         sys.stdout.flush()
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
         interrupts.end(interrupted)

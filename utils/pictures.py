@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import os
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,16 @@ import yaml
 
 from textregion import UserError
 from textregion.export import MAX_PALETTE
+from textregion.text import is_word
 
 IMAGE_SUFFIXES = frozenset(
     [".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
 )
 WordsOf = dict[Path, tuple[str, ...]]
+
+_brief = reprlib.Repr()
+"""What stands in a message for a value of any size."""
+_brief.maxstring = _brief.maxother = 60
 
 
 def read_queries(config: Path, checkout: Path) -> WordsOf:
@@ -29,20 +36,20 @@ def read_queries(config: Path, checkout: Path) -> WordsOf:
         raise UserError(
             f"The YAML {str(config)!r} cannot be read ({error.strerror}): check --image_query_cfg."
         ) from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:  # dates that do not exist, brackets without end
         raise UserError(f"File {str(config)!r} is not a plain YAML file ({error}): mend it.") from None
     if not isinstance(content, dict) or not content:
         raise UserError(f"The YAML {str(config)!r} must map image paths to 'label:' lists, but holds {_kind(content)}.")
     queries: WordsOf = {}
     for name, entry in content.items():
         where = f"picture {str(name)!r} in {str(config)!r}"
-        if not isinstance(name, str):
+        if not _may_be_a_path(name):
             raise UserError(
-                f"The YAML {str(config)!r} must map image paths to 'label:' lists, but has the key {name!r}."
+                f"The YAML {str(config)!r} must map image paths to 'label:' lists, but has the key {_brief.repr(name)}."
             )
         if not isinstance(entry, dict) or "label" not in entry:
             raise UserError(f"There is no 'label:' under {where}: write the words to look for there, as a list.")
-        bases = [base for base in (Path(), config.parent, checkout) if (base / name).is_file()]
+        bases = [base for base in (Path(), config.parent, checkout) if os.path.isfile(base / name)]
         queries[_short((bases or [Path()])[0] / name)] = check_words(entry["label"], where)
     return queries
 
@@ -51,16 +58,18 @@ def check_words(words: Any, where: str) -> tuple[str, ...]:
     """Words without repetition.
 
     Raises:
-        UserError: not a list, an empty one, more than a label map holds, or a word that is blank or no text.
+        UserError: not a list, an empty one, more than a label map holds, or a word that is blank or no text
+            (:func:`textregion.text.is_word`).
     """
     if not isinstance(words, list):
         raise UserError(f"The words of {where} must be a list, but are {_kind(words)}: write them as [dog, grass].")
     if not words:
         raise UserError(f"The list of words of {where} is empty: name at least one.")
     for word in words:
-        if not isinstance(word, str) or not word.strip():
+        if not is_word(word):
+            remedy = "write it in UTF-8" if isinstance(word, str) and word.strip() else "put it in quotes"
             raise UserError(
-                f"The words of {where} must be text that is not blank, but there is {word!r}: put it in quotes."
+                f"The words of {where} must be text that is not blank, but there is {_brief.repr(word)}: {remedy}."
             )
     unique = tuple(dict.fromkeys(words))
     if len(unique) > MAX_PALETTE:
@@ -72,25 +81,39 @@ def expand(name: str) -> list[Path]:
     """The pictures that one value of ``--image_list`` stands for; a path that does not exist stands for itself.
 
     Raises:
-        UserError: a folder or a glob without pictures.
+        UserError: a folder or a glob without pictures, a folder that cannot be read.
     """
     path = Path(name)
-    if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
-    elif glob.has_magic(name) and not path.exists():
-        found = sorted(file for file in map(Path, glob.glob(name, recursive=True)) if file.is_file())
+    if os.path.isdir(path):
+        try:
+            files = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
+        except OSError as error:
+            raise UserError(f"Folder {name!r} cannot be read ({error.strerror}): check --image_list.") from None
+    elif glob.has_magic(name) and not os.path.exists(path):
+        files = [Path(file) for file in glob.glob(name, recursive=True)]
     else:
         return [path]
+    found = sorted(file for file in files if os.path.isfile(file))
     if not found:
         raise UserError(f"There are no pictures in {name!r}: check --image_list.")
     return found
 
 
+def _may_be_a_path(name: object) -> bool:
+    if not isinstance(name, str) or not name or "\0" in name:
+        return False
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _short(path: Path) -> Path:
     """The path from here where it lies below, else in full."""
-    resolved = path.resolve()
+    resolved = Path(os.path.realpath(path))
     return resolved.relative_to(Path.cwd()) if resolved.is_relative_to(Path.cwd()) else resolved
 
 
 def _kind(value: Any) -> str:
-    return "nothing" if not value and value != 0 else f"{value!r} ({type(value).__name__})"[:80]
+    return "nothing" if not value and value != 0 else f"{_brief.repr(value)} ({type(value).__name__})"
