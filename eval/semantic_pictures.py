@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from eval.scenes.files import write_bytes
-from textregion import UserError
+from eval.show import write_picture
 from textregion.image import RGB, load_rgb
 from textregion.visualize import SMALLEST_SIDE, overlay
 
@@ -61,22 +59,11 @@ class PictureFolder:
         truth = np.where(truth == self._ignore_index, len(self._classes), truth)
         maps = [overlay(image, labels, self._names, colours=self._colours) for labels in (truth, predicted)]
         depth = np.uint8 if len(self._classes) <= 256 else np.uint16
-        self._write(self._path("overlays", key), _side_by_side([_enlarge(image), *maps]))
-        self._write(self._path("labels", key), Image.fromarray(predicted.astype(depth)))
+        write_picture(_side_by_side([_enlarge(image), *maps]), self._path("overlays", key))
+        write_picture(Image.fromarray(predicted.astype(depth)), self._path("labels", key))
 
     def _path(self, kind: str, key: str) -> Path:
         return (self._folder / kind / key).with_suffix(".png")
-
-    def _write(self, path: Path, picture: Image.Image) -> None:
-        content = io.BytesIO()
-        picture.save(content, format="PNG")
-        try:
-            write_bytes(path, content.getvalue())
-        except OSError as error:
-            raise UserError(
-                f"File {str(path)!r} cannot be written ({error.strerror or error}): "
-                "free space or choose another --show-dir."
-            ) from None
 
 
 def _enlarge(image: RGB) -> Image.Image:

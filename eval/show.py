@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +15,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from eval.metrics import Box, Mask
+from eval.scenes.files import write_bytes
+from textregion import UserError
 from textregion.image import RGB
 
 Colour = tuple[int, int, int]
@@ -60,17 +62,28 @@ def draw(
 
 
 def save(picture: Image.Image, folder: Path, name: str) -> None:
-    """Write ``<folder>/<name>.png``, whole or not at all; the name is made safe for a file system."""
+    """Write ``<folder>/<name>.png`` (see :func:`write_picture`); the name is made safe for a file system."""
     safe = re.sub(r"[^\w+.-]+", "_", name)
     if len(safe.encode()) > 150:
         safe = f"{safe[:60]}_{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{safe}.{os.getpid()}.tmp"
+    write_picture(picture, folder / f"{safe}.png")
+
+
+def write_picture(picture: Image.Image, path: Path) -> None:
+    """Write a PNG whole or not at all; missing folders are made.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    content = io.BytesIO()
+    picture.save(content, format="PNG")
     try:
-        picture.save(temporary, format="PNG")
-        os.replace(temporary, folder / f"{safe}.png")
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_bytes(path, content.getvalue())
+    except OSError as error:
+        raise UserError(
+            f"File {str(path)!r} cannot be written ({error.strerror or error}): "
+            "free space or choose another --show-dir."
+        ) from None
 
 
 def _paint(canvas: RGB, area: Area, factor: int, stroke: int) -> RGB:

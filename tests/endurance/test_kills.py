@@ -1,0 +1,65 @@
+"""SIGKILL at twenty random moments in a row, and two runs on one folder."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.endurance.trials import Evaluation, finish, lines_of, start_run, wait_for
+
+pytestmark = pytest.mark.endurance
+KILLS = 20
+IN_START_UP = 5
+
+
+def _kill(run: subprocess.Popen[str]) -> None:
+    """SIGKILL, as the system sends it, and nothing else ended the run before."""
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    assert run.returncode == -signal.SIGKILL, "the run had ended before it was killed"
+
+
+def test_killed_twenty_times(evaluation: Evaluation, tmp_path: Path, figure: Callable[[str], None]) -> None:
+    draw = random.Random(evaluation.name)
+    early = set(draw.sample(range(KILLS - 1), IN_START_UP))
+    growth = (len(evaluation.keys) - 1) // (KILLS - IN_START_UP)
+    start = time.monotonic()
+    for kill in range(KILLS):
+        run = start_run(evaluation.command(tmp_path))
+        if kill in early:
+            time.sleep(draw.uniform(0.05, 0.95) * evaluation.start_up)  # there is nothing to be waited for
+        elif kill < KILLS - 1:
+            wanted = max(lines_of(tmp_path), 1) + draw.randint(1, growth)
+            assert wait_for(lambda wanted=wanted: lines_of(tmp_path) >= wanted, run)  # type: ignore[misc]
+            time.sleep(draw.uniform(0, 0.05))  # anywhere in the next picture
+        else:
+            assert wait_for(lambda: lines_of(tmp_path) == len(evaluation.keys) + 1, run)  # before the results
+        _kill(run)
+    done = finish(evaluation.command(tmp_path))
+    assert done.returncode == 0, done.stderr
+    evaluation.check(tmp_path)
+    figure(
+        f"{evaluation.name}: {KILLS} SIGKILLs in a row ({IN_START_UP} of them in start-up), {len(evaluation.keys)} "
+        f"records, none lost or doubled, same results; {time.monotonic() - start:.0f} s"
+    )
+
+
+def test_a_second_run_is_refused(evaluation: Evaluation, tmp_path: Path) -> None:
+    first = start_run(evaluation.command(tmp_path))
+    try:
+        assert wait_for(lambda: lines_of(tmp_path) > 1, first)
+        first.send_signal(signal.SIGSTOP)  # so that it is not done before the second asks
+        second = finish(evaluation.command(tmp_path))
+    finally:
+        first.send_signal(signal.SIGCONT)
+    _, errors = first.communicate()
+    assert (second.returncode, second.stderr.count("\n")) == (2, 1), second.stderr
+    assert second.stderr.startswith(f"error: Another run (process {first.pid} on ")
+    assert first.returncode == 0, errors
+    evaluation.check(tmp_path)
