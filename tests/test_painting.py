@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textregion import RegionMasks, painting
+from textregion.options import MaskType, Uncovered
 from textregion.painting import DenseScores, class_probabilities, paint
 
 
@@ -63,16 +64,56 @@ def test_hard_masks_count_in_full() -> None:
     torch.testing.assert_close(hard[0, 0], torch.sigmoid(torch.tensor(2.0)))
 
 
-@given(st.integers(0, 500), st.integers(1, 4), st.integers(1, 6))
-def test_bands_equal_the_whole(seed: int, regions: int, words: int) -> None:
-    masks, scores = _masks(seed, regions), torch.rand(regions, words, generator=torch.Generator().manual_seed(seed))
-    values = masks.full((33, 47)).float().clamp(max=1)
-    expected = torch.softmax(torch.einsum("rk,rhw->khw", scores, values) * 50, 0)
+SIZES = [(33, 47), (5, 90), (8, 8), (1, 3)]
+
+
+@given(
+    st.integers(0, 500),
+    st.integers(1, 6),
+    st.integers(1, 6),
+    st.sampled_from(SIZES),
+    st.sampled_from(["soft", "hard"]),
+    st.sampled_from(["uniform", "first", "dense"]),
+)
+def test_blocks_and_bands_equal_the_whole(
+    seed: int, regions: int, words: int, size_hw: tuple[int, int], mask_type: MaskType, uncovered: Uncovered
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    groups = torch.arange(regions) // 2  # pairs of members make a region
+    masks = RegionMasks.from_masks(torch.randn(regions, 8, 8, generator=generator) * 4 - 2, size_hw)
+    count = int(groups[-1]) + 1
+    masks = RegionMasks(masks.logits, groups, torch.ones(count), torch.ones(count), size_hw)
+    scores = torch.rand(count, words, generator=generator)
+    dense = DenseScores(torch.rand(words, 3, 4, generator=generator))
+    full = masks.full(size_hw).float()
+    values = (full > 0).float() if mask_type == "hard" else full.clamp(max=1)
+    logits = torch.einsum("rk,rhw->khw", scores, values) * 50
+    bare = (values == 0).all(0)
+    if uncovered == "first":
+        logits[0, bare] = 50.0
+    elif uncovered == "dense":
+        logits[:, bare] = F.interpolate(dense.grid[None], size_hw, mode="bilinear")[0][:, bare] * 50
+    expected = torch.softmax(logits, 0)
+    rules = {"dense": dense if uncovered == "dense" else None, "uncovered": uncovered, "mask_type": mask_type}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(painting, "BAND_BYTES", 20_000)
-        bands = list(class_probabilities(masks, scores, (33, 47)))
-    assert len(bands) > 1
-    torch.testing.assert_close(torch.cat([band for _, band in bands], 1), expected, atol=1e-5, rtol=1e-4)
+        patch.setattr(painting, "BAND_BYTES", 4000)
+        patch.setattr(painting, "LOGIT_BYTES", 1000)
+        patch.setattr(painting, "CELLS", 3)
+        bands = list(class_probabilities(masks, scores, size_hw, **rules))
+        labels, confidence = paint(masks, scores, size_hw, **rules)
+    assert [row for rows, _ in bands for row in range(rows.start, rows.stop)] == list(range(size_hw[0]))
+    torch.testing.assert_close(torch.cat([band for _, band in bands], 1), expected, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(confidence, expected.amax(0), atol=1e-4, rtol=1e-3)
+    chosen = expected.gather(0, labels[None])[0]
+    torch.testing.assert_close(chosen, expected.amax(0), atol=1e-4, rtol=1e-3)
+
+
+def test_a_picture_is_painted_in_several_bands() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(painting, "BAND_BYTES", 4000)
+        bands = list(class_probabilities(_masks(0, 2), torch.rand(2, 3), (33, 47)))
+    assert len(bands) > 2
+    assert max(band.numel() * 4 for _, band in bands) <= 4000
 
 
 @given(st.integers(0, 500), st.permutations(range(4)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,12 +10,14 @@ from torch import Tensor
 
 from .options import MaskType, Uncovered
 from .region_masks import RegionMasks
-from .resample import Axis, bilinear_axis, sample
+from .resample import Axis, bilinear_axis, sample_points
 
-BAND_BYTES, GPU_BAND_BYTES = 4 * 2**20, 256 * 2**20
-"""Memory for the logits of one band of rows: on a CPU a part of its cache."""
-TILE_PIXELS, GPU_TILE_PIXELS = 2048, 2**20
-"""A band's masks are made tile by tile, of the regions that are there."""
+CELLS, GPU_CELLS = 32, 128
+"""Low-resolution pixels along a side of a block that is painted at a time."""
+LOGIT_BYTES, GPU_LOGIT_BYTES = 4 * 2**20, 256 * 2**20
+"""Memory for the logits of the pixels that are looked at together: on a CPU a part of its cache."""
+BAND_BYTES = 64 * 2**20
+"""Memory for a band of probabilities."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +56,11 @@ def paint(
     Returns:
         labels (H, W) int64 and confidence (H, W) float32, the highest class probability.
     """
-    labels = torch.empty(size_hw, dtype=torch.int64, device=scores.device)
-    confidence = torch.empty(size_hw, dtype=torch.float32, device=scores.device)
-    words = scores.shape[1]
-    from_end = torch.arange(words, 0, -1, dtype=torch.float32, device=scores.device)[:, None, None]
-    space = torch.empty(0, device=scores.device)
-    for rows, logits in _bands(masks, scores * scale, size_hw, scale, uncovered, dense, mask_type):
-        space = space if space.shape == logits.shape else torch.empty_like(logits)
-        # The most probable class holds the most probable word, so no class needs its own probability.
-        logits.sub_(logits.amax(0))
-        best = torch.eq(logits, 0, out=space)  # as numbers, which are faster than truth values
-        labels[rows] = words - best.mul_(from_end).amax(0).long()
-        confidence[rows] = logits.exp_().sum(0).reciprocal_()
+    painted = torch.empty(2, *size_hw, device=scores.device)
+    canvas = _Canvas(masks, scores * scale, size_hw, scale, uncovered, dense, mask_type)
+    for band in canvas.bands(CELLS if scores.device.type == "cpu" else GPU_CELLS):
+        canvas.render(band, _most_probable, painted[:, band.pixels])
+    labels, confidence = painted[0].long(), painted[1]
     if _has_synonyms(class_of):
         labels = torch.tensor(class_of, device=labels.device).unique(return_inverse=True)[1][labels]
     if prob_thd > 0:
@@ -88,51 +83,137 @@ def class_probabilities(
 
     The arguments are those of :func:`paint`.
     """
-    for rows, logits in _bands(masks, scores * scale, size_hw, scale, uncovered, dense, mask_type):
-        yield rows, _merge(torch.softmax(logits, dim=0), class_of)
+    canvas = _Canvas(masks, scores * scale, size_hw, scale, uncovered, dense, mask_type)
+
+    def probabilities(logits: Tensor) -> Tensor:
+        return _merge(torch.softmax(logits, dim=0), class_of)
+
+    classes = scores.shape[1] if class_of is None else len(set(class_of))
+    rows = BAND_BYTES // (4 * classes * size_hw[1])
+    for band in canvas.bands(max(1, rows * len(canvas.cell_rows) // size_hw[0])):
+        painted = torch.empty(classes, band.pixels.stop - band.pixels.start, size_hw[1], device=scores.device)
+        canvas.render(band, probabilities, painted)
+        yield band.pixels, painted
 
 
-def _bands(
-    masks: RegionMasks,
-    scaled: Tensor,
-    size_hw: tuple[int, int],
-    scale: float,
-    uncovered: Uncovered,
-    dense: DenseScores | None,
-    mask_type: MaskType,
-) -> Iterator[tuple[slice, Tensor]]:
-    """Logits of the words, scaled, a band of rows at a time: (rows, (K, rows, W) float32), overwritten by the next."""
-    all_rows, cols = masks.axes(size_hw)
-    height, width = size_hw
-    dense_axes = _dense_axes(dense, size_hw) if uncovered == "dense" else None
-    budget = BAND_BYTES if scaled.device.type == "cpu" else GPU_BAND_BYTES
-    band = max(1, budget // (4 * width * (scaled.shape[1] + 4)))
-    # Memory that is asked for anew costs more than what is done in it.
-    space = torch.empty(scaled.shape[1], min(band, height), width, device=scaled.device)
-    for start in range(0, height, band):
-        rows = slice(start, min(start + band, height))
-        logits = space[:, : rows.stop - start]
-        covered = _fill(logits, masks, scaled, all_rows[rows], cols, mask_type)
-        if uncovered == "first":
-            logits[0].masked_fill_(~covered, scale)
-        elif dense is not None and dense_axes is not None and not bool(covered.all()):
-            fallback = sample(dense.grid, dense_axes[0][rows], dense_axes[1]).mul_(scale)
-            logits = torch.where(covered, logits, fallback)
-        yield rows, logits
+def _most_probable(logits: Tensor) -> Tensor:
+    """(K, n) logits, overwritten -> (2, n): the first of the most probable words, and its probability."""
+    # The most probable class holds the most probable word, so no class needs its own probability.
+    logits.sub_(logits.amax(0))
+    words = len(logits)
+    from_end = torch.arange(words, 0, -1, dtype=torch.float32, device=logits.device)[:, None]
+    best = torch.eq(logits, 0, out=torch.empty_like(logits))  # as numbers, which are faster than truth values
+    return torch.stack([words - best.mul_(from_end).amax(0), logits.exp_().sum(0).reciprocal_()])
 
 
-def _fill(logits: Tensor, masks: RegionMasks, scaled: Tensor, rows: Axis, cols: Axis, mask_type: MaskType) -> Tensor:
-    """Write the sum over regions of score * mask into (K, rows, W); (rows, W) whether any region is there."""
-    pixels = TILE_PIXELS if scaled.device.type == "cpu" else GPU_TILE_PIXELS
-    columns = max(64, pixels // len(rows))
-    covered = []
-    for start in range(0, len(cols), columns):
-        span = slice(start, min(start + columns, len(cols)))
-        regions, values = masks.window(rows, cols[span])
-        covered.append((values > 0).any(0))
-        values = (values > 0).float() if mask_type == "hard" else values.float().clamp_(max=1)
-        logits[..., span] = (scaled[regions].T.float() @ values.flatten(1)).unflatten(1, values.shape[1:])
-    return torch.cat(covered, dim=1)
+@dataclass(frozen=True)
+class _Span:
+    """Some neighbouring cells of an axis, and the pixels that lie in them."""
+
+    cells: slice
+    pixels: slice
+
+
+class _Canvas:
+    """A picture whose pixels are painted through the cells of the low-resolution masks.
+
+    A cell lies between four neighbouring mask pixels. Where each region is wholly in a cell or wholly out of it, as
+    nearly everywhere, its pixels are all alike and are looked at once; the others one by one.
+
+    Args:
+        masks: R regions.
+        scaled: (R, K) scaled scores.
+
+    The other arguments are those of :func:`paint`.
+    """
+
+    def __init__(
+        self,
+        masks: RegionMasks,
+        scaled: Tensor,
+        size_hw: tuple[int, int],
+        scale: float,
+        uncovered: Uncovered,
+        dense: DenseScores | None,
+        mask_type: MaskType,
+    ) -> None:
+        self.masks, self.scaled, self.scale = masks, scaled.float(), scale
+        self.uncovered, self.hard = uncovered, mask_type == "hard"
+        self.rows, self.cols = masks.axes(size_hw)
+        self.cell_rows, self.row_cell = self.rows.cells()
+        self.cell_cols, self.col_cell = self.cols.cells()
+        self.dense, self.dense_rows, self.dense_cols = None, self.rows, self.cols
+        if uncovered == "dense":
+            self.dense_rows, self.dense_cols = _dense_axes(dense, size_hw)
+            assert dense is not None
+            self.dense = dense.grid.permute(1, 2, 0).contiguous()
+
+    def bands(self, cells: int) -> Iterator[_Span]:
+        """The picture from top to bottom, ``cells`` rows of cells at a time."""
+        return _spans(self.row_cell, cells)
+
+    def render(self, rows: _Span, decide: Callable[[Tensor], Tensor], out: Tensor) -> None:
+        """Paint a band.
+
+        Args:
+            rows: the band.
+            decide: logits of the words (K, n), which may be overwritten -> values (V, n).
+            out: (V, rows, W), written to.
+        """
+        cells = CELLS if out.device.type == "cpu" else GPU_CELLS
+        for cols in _spans(self.col_cell, cells):
+            self._render_block(rows, cols, decide, out[..., cols.pixels])
+
+    def _render_block(self, rows: _Span, cols: _Span, decide: Callable[[Tensor], Tensor], out: Tensor) -> None:
+        cell_rows, cell_cols = self.cell_rows[rows.cells], self.cell_cols[cols.cells]
+        window = self.masks.window(cell_rows, cell_cols)
+        scaled = self.scaled[window.regions].T
+        low, high = window.bounds(cell_rows, cell_cols)
+        inside, outside = (low > 0) if self.hard else (low >= 1), high <= 0
+        alike = (inside | outside).all(0)
+        if self.uncovered == "dense":
+            alike &= inside.any(0)
+        values = inside.flatten(1).float()
+        parts = [decide(self._logits(scaled, part)) for part in values.split(self._pixels_at_a_time, dim=1)]
+        row_cell = self.row_cell[rows.pixels] - rows.cells.start
+        col_cell = self.col_cell[cols.pixels] - cols.cells.start
+        of_cells = torch.cat(parts, dim=1).unflatten(1, alike.shape)
+        out.copy_(of_cells[:, row_cell][..., col_cell])
+        y, x = (~alike)[row_cell][:, col_cell].nonzero(as_tuple=True)
+        for at_y, at_x in zip(y.split(self._pixels_at_a_time), x.split(self._pixels_at_a_time)):
+            row, col = at_y + rows.pixels.start, at_x + cols.pixels.start
+            values = window.at_points(self.rows[row], self.cols[col])
+            values = (values > 0).float() if self.hard else values.float().clamp_(max=1)
+            out[:, at_y, at_x] = decide(self._logits(scaled, values, (row, col)))
+
+    def _logits(self, scaled: Tensor, values: Tensor, at: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """(K, r) scaled scores and masks (r, n) at n pixels -> (K, n); ``at`` has rows and columns of single pixels."""
+        logits = scaled @ values
+        if self.uncovered == "uniform" or (self.uncovered == "dense" and at is None):
+            return logits
+        bare = (values <= 0).all(0)
+        if self.uncovered == "first":
+            logits[0].masked_fill_(bare, self.scale)
+        elif self.dense is not None and at is not None and bool(bare.any()):
+            row, col = (place[bare] for place in at)
+            fallback = sample_points(self.dense, self.dense_rows[row], self.dense_cols[col])
+            logits[:, bare] = fallback.T * self.scale
+        return logits
+
+    @property
+    def _pixels_at_a_time(self) -> int:
+        budget = LOGIT_BYTES if self.scaled.device.type == "cpu" else GPU_LOGIT_BYTES
+        return max(1, budget // (4 * (self.scaled.shape[1] + 4)))
+
+
+def _spans(cell_of: Tensor, size: int) -> Iterator[_Span]:
+    """Spans of ``size`` cells of an axis, of which ``cell_of`` has the cell of every pixel."""
+    count = int(cell_of[-1]) + 1
+    starts = torch.arange(0, count + size, size, device=cell_of.device).clamp(max=count)
+    pixels = torch.searchsorted(cell_of, starts).tolist()
+    for first, last, top, bottom in zip(starts.tolist(), starts[1:].tolist(), pixels, pixels[1:]):
+        if last > first:
+            yield _Span(slice(first, last), slice(top, bottom))
 
 
 def _dense_axes(dense: DenseScores | None, size_hw: tuple[int, int]) -> tuple[Axis, Axis]:

@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from .resample import Axis, bilinear_axis, sample
+from .resample import Axis, bilinear_axis, sample, sample_points
 
 
 @dataclass(frozen=True)
@@ -99,25 +99,15 @@ class RegionMasks:
         members = sample(self.logits, rows, cols).half()
         return self.join(members)
 
-    def window(self, rows: Axis, cols: Axis) -> tuple[Tensor, Tensor]:
-        """What is to be seen of the regions through a rectangle of the full size.
-
-        Args:
-            rows, cols: neighbouring rows and neighbouring columns.
-
-        Returns:
-            Indices (r,) of the regions that may be there, and their soft masks (r, len(rows), len(cols)) float16.
-            All other regions are 0 there.
-        """
+    def window(self, rows: Axis, cols: Axis) -> Window:
+        """What is to be seen of the regions through neighbouring rows and neighbouring columns of the full size."""
         top, bottom = int(rows.lower[0]), int(rows.upper[-1]) + 1
         left, right = int(cols.lower[0]), int(cols.upper[-1]) + 1
         box = self._member_boxes
         near = (box[:, 0] < bottom) & (box[:, 2] > top) & (box[:, 1] < right) & (box[:, 3] > left)
         members = near.nonzero().flatten().to(self.device)
-        seen = self.logits[:, top:bottom, left:right][members]
-        values = sample(seen, rows.shifted(top), cols.shifted(left)).half()
         regions, region_of = self.region_of[members].unique_consecutive(return_inverse=True)
-        return regions, _join(values, region_of)
+        return Window(self.logits[:, top:bottom, left:right][members], region_of, regions, (top, left))
 
     def join(self, members: Tensor) -> Tensor:
         """(M, ...) member values -> (R, ...) the maximum over each region's members."""
@@ -127,6 +117,38 @@ class RegionMasks:
     def _member_boxes(self) -> Tensor:
         """(M, 4) top, left, bottom, right (exclusive) of the members' non-zero low-resolution pixels, on the CPU."""
         return _boxes(self.logits.amax(2) > 0, self.logits.amax(1) > 0).cpu()
+
+
+@dataclass(frozen=True)
+class Window:
+    """The r regions that may be in a rectangle of the full size; all others are 0 there."""
+
+    logits: Tensor
+    """(m, h, w) float16, the low-resolution members as far as the rectangle samples them."""
+    region_of: Tensor
+    """(m,) int64, which of the r regions."""
+    regions: Tensor
+    """(r,) their indices among all."""
+    corner: tuple[int, int]
+    """Low-resolution row and column of the first pixel."""
+
+    def bounds(self, rows: Axis, cols: Axis) -> tuple[Tensor, Tensor]:
+        """The least and the most that soft masks can be between source neighbours: (r, len(rows), len(cols)) each."""
+        rows, cols = rows.shifted(self.corner[0]), cols.shifted(self.corner[1])
+        bounds = []
+        for extreme in (torch.minimum, torch.maximum):
+            lines = extreme(self.logits[:, rows.lower], self.logits[:, rows.upper])
+            bounds.append(_join(extreme(lines[..., cols.lower], lines[..., cols.upper]), self.region_of))
+        return bounds[0], bounds[1]
+
+    @cached_property
+    def _channels_last(self) -> Tensor:
+        return self.logits.permute(1, 2, 0).contiguous()
+
+    def at_points(self, rows: Axis, cols: Axis) -> Tensor:
+        """(r, p) float16: the soft masks at p (row, column) pairs."""
+        values = sample_points(self._channels_last, rows.shifted(self.corner[0]), cols.shifted(self.corner[1]))
+        return _join(values.T.half(), self.region_of)
 
 
 def _join(members: Tensor, region_of: Tensor) -> Tensor:

@@ -32,6 +32,12 @@ class Axis:
         """The same sampling of a source whose first ``by`` pixels are left out."""
         return Axis(self.lower - by, self.upper - by, self.fraction)
 
+    def cells(self) -> tuple[Axis, Tensor]:
+        """The pairs of source neighbours that targets lie between, each once, and the pair of every target (n,)."""
+        lower, cell_of = self.lower.unique_consecutive(return_inverse=True)
+        first = torch.searchsorted(self.lower, lower)
+        return self[first], cell_of
+
     def blocks(self, source: int) -> tuple[Tensor, Tensor]:
         """Summed over the targets between source pixel i and i + 1, the weight of pixel i and that of i + 1.
 
@@ -64,3 +70,13 @@ def sample(values: Tensor, rows: Axis, cols: Axis) -> Tensor:
     weight = rows.fraction[:, None]
     picked = values[..., rows.lower, :].float() * (1 - weight) + values[..., rows.upper, :].float() * weight
     return picked[..., cols.lower] * (1 - cols.fraction) + picked[..., cols.upper] * cols.fraction
+
+
+def sample_points(values: Tensor, rows: Axis, cols: Axis) -> Tensor:
+    """What :func:`sample` gives at p points: channels last (h, w, C) at (row, column) pairs -> (p, C) float32."""
+    weight = rows.fraction[:, None]
+    left, right = (
+        values[rows.lower, side].float() * (1 - weight) + values[rows.upper, side].float() * weight
+        for side in (cols.lower, cols.upper)
+    )
+    return left * (1 - cols.fraction[:, None]) + right * cols.fraction[:, None]
