@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
 import os
-import pickle
 import re
 from collections.abc import Mapping
 from importlib import resources
@@ -16,15 +13,9 @@ from typing import Any, TypeVar
 import open_clip
 import sam2
 import torch
-import yaml
-from hydra.errors import HydraException
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
+from .checkpoints import build_sam2, read_tensors, reason_of, sha256
 from .encoders.base import Encoder, Preprocess
 from .encoders.loading import DEFAULT_ARCHITECTURE, load_encoder, resolve_architecture, resolve_pretrained
 from .errors import UserError
@@ -33,8 +24,6 @@ from .options import PRESETS, SegmenterOptions, Task
 from .runtime import DtypeName, Precision, StageClock, resolve_device
 from .segmenter import TextRegionSegmenter
 from .text import TextBank
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_SAM2 = "facebook/sam2.1-hiera-large"
 DEFAULT_CLIP = "openai"
@@ -136,7 +125,7 @@ def load_miniature_clip(device: torch.device | str = "cpu") -> tuple[Encoder, di
     config = _miniature_config()
     model = open_clip.CLIP(**config["model_cfg"])
     weights = _bundled("clip_miniature.safetensors")
-    model.load_state_dict(_read_tensors(weights))
+    model.load_state_dict(read_tensors(weights, "state_dict"))
     recipe = config["preprocess_cfg"]
     encoder = load_encoder(
         model,
@@ -144,7 +133,7 @@ def load_miniature_clip(device: torch.device | str = "cpu") -> tuple[Encoder, di
         preprocess=Preprocess(tuple(recipe["mean"]), tuple(recipe["std"]), recipe["interpolation"]),
         crop_size=recipe["size"],
         device=device,
-        label=f"miniature:{_sha256(weights)[:12]}",
+        label=f"miniature:{sha256(weights)[:12]}",
     )
     return encoder, config["segmenter_options"]
 
@@ -180,13 +169,13 @@ def load_sam2(
     name = check_sam2(checkpoint, model_cfg)
     config = _sam2_config(name, model_cfg)
     path = Path(name) if os.path.exists(name) else _download_sam2(name)
-    model = _build_sam2(config)
-    state = _read_tensors(path)
+    model = build_sam2(config)
+    state = read_tensors(path, "model")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise UserError(
-            f"SAM 2 checkpoint {name!r} does not fit the config {config.name} ({_reason(error)}): "
+            f"SAM 2 checkpoint {name!r} does not fit the config {config.name} ({reason_of(error)}): "
             "name its own with --model_cfg."
         ) from None
     return model.to(where).eval().requires_grad_(False)
@@ -216,77 +205,9 @@ def _download_sam2(name: str) -> Path:
     try:
         return Path(hf_hub_download(repo_id=name, filename=HF_MODEL_ID_TO_FILENAMES[name][1]))
     except Exception as error:  # the hub's client raises errors of many libraries; all mean the same to a user
-        raise UserError(f"SAM 2 checkpoint {name!r} could not be downloaded ({_reason(error)}): give a file.") from None
-
-
-def _build_sam2(config: Path) -> nn.Module:
-    name = f"SAM 2 config {os.fspath(config)!r}"
-    try:
-        # OmegaConf's loader is YAML's safe one, and reads 1e-6 as a number, which YAML 1.1 does not.
-        settings: Any = OmegaConf.to_container(OmegaConf.load(config))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{name} cannot be read ({_reason(error)}): give another with --model_cfg.") from None
-    if not isinstance(settings, dict) or not isinstance(settings.get("model"), dict):
-        raise UserError(f"{name} has no 'model' section: give one of the sam2 package's form.")
-    for target in _targets(settings["model"]):
-        # A config may name classes of the sam2 package and nothing else: it must not run other code.
-        if not target.startswith("sam2.modeling."):
-            raise UserError(f"{name} names {target!r}: only classes of sam2.modeling may stand there.")
-    try:
-        model: nn.Module = instantiate(settings["model"], _recursive_=True)
-    except (HydraException, TypeError, ValueError, AssertionError) as error:
-        raise UserError(f"{name} describes no model ({_reason(error)}): give another with --model_cfg.") from None
-    return model
-
-
-def _reason(error: Exception) -> str:
-    """An error of another library on one line, not too long."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:197] + "..."
-
-
-def _targets(node: object) -> list[str]:
-    if isinstance(node, dict):
-        own = [str(node["_target_"])] if "_target_" in node else []
-        return own + [target for value in node.values() for target in _targets(value)]
-    if isinstance(node, list):
-        return [target for value in node for target in _targets(value)]
-    return []
-
-
-def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a ``.safetensors`` or ``.pt`` file, in float32; never runs code from it."""
-    _verify_checksum(path)
-    try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            state = state.get("model", state) if isinstance(state, dict) else state
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
-        name = os.fspath(path)
-        raise UserError(f"Checkpoint {name!r} is damaged or none ({_reason(error)}): download it again.") from None
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise UserError(f"Checkpoint {os.fspath(path)!r} holds no model weights: give a state dict.")
-    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-
-
-def _verify_checksum(path: Path) -> None:
-    """Check a file against ``<file>.sha256`` where that lies beside it."""
-    beside = path.with_name(path.name + ".sha256")
-    if not beside.is_file():
-        return
-    expected = beside.read_text(encoding="utf-8").split()[0].lower()
-    if _sha256(path) != expected:
-        raise UserError(f"Checkpoint {os.fspath(path)!r} does not match {beside.name}: download it again.")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(2**20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+        raise UserError(
+            f"SAM 2 checkpoint {name!r} could not be downloaded ({reason_of(error)}): give a file."
+        ) from None
 
 
 def _bundled(name: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import pickle
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -15,10 +14,10 @@ import open_clip
 import torch
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
-from safetensors import SafetensorError
 from timm.layers import AttentionPoolLatent
 from torch import nn
 
+from ..checkpoints import read_tensors, reason_of, verify_checksum
 from ..errors import UserError
 from ..runtime import resolve_device
 from .attention_pool import AttentionPoolEncoder
@@ -36,18 +35,6 @@ _PE_SIZES = {"T16-384": "T-16-384", "S16-384": "S-16-384", "B16-224": "B-16", "L
 ALIASES = {f"PE-Core-{ours}": f"PE-Core-{theirs}" for ours, theirs in _PE_SIZES.items()} | {
     "PE-Core-G14-448": "PE-Core-bigG-14-448"
 }
-_LOADING_ERRORS = (
-    RuntimeError,
-    OSError,
-    KeyError,
-    ValueError,
-    TypeError,
-    EOFError,
-    pickle.UnpicklingError,
-    SafetensorError,
-)
-"""What open_clip and its readers raise on a checkpoint that is damaged, of another model, or cannot be had."""
-
 TAG_ALIASES = {"siglip2": "webli", "siglip": "webli"}
 DEFAULT_ARCHITECTURE = {
     "openai": "ViT-L/14@336px",
@@ -94,7 +81,7 @@ def load_encoder(
     tag = resolve_pretrained(architecture, pretrained)
     model = _create(architecture, tag, cache_dir)
     tokenizer = tokenizer or _tokenizer(architecture, cache_dir)
-    stated = preprocess or (None if _is_file(tag) else _stated_preprocess(model))
+    stated = preprocess or (None if _is_file(architecture, tag) else _stated_preprocess(model))
     return _wrap(model, tokenizer, label or _label(architecture, tag), stated, crop_size, where)
 
 
@@ -156,7 +143,10 @@ def resolve_pretrained(architecture: str, pretrained: str | None) -> str:
 
 
 def _create(architecture: str, tag: str, cache_dir: str | os.PathLike[str] | None) -> nn.Module:
-    config = {} if _is_file(tag) else open_clip.get_pretrained_cfg(architecture, tag)
+    is_file = _is_file(architecture, tag)
+    if is_file:
+        _check_file(Path(tag))
+    config = {} if is_file else open_clip.get_pretrained_cfg(architecture, tag)
     try:
         model: nn.Module = open_clip.create_model(
             architecture,
@@ -165,18 +155,25 @@ def _create(architecture: str, tag: str, cache_dir: str | os.PathLike[str] | Non
             cache_dir=None if cache_dir is None else os.fspath(cache_dir),
             require_pretrained=True,
         )
-    except _LOADING_ERRORS as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        if _is_file(tag):
+    except Exception as error:  # weights of another model raise errors of any kind, and so does the hub's client
+        if is_file:
             raise UserError(
-                f"Checkpoint {tag!r} does not fit {architecture!r} or is damaged ({reason}): "
+                f"Checkpoint {tag!r} does not fit {architecture!r} or is damaged ({reason_of(error)}): "
                 "give its own architecture, or download it again."
             ) from None
         raise UserError(
-            f"The {tag!r} weights of {architecture!r} could not be loaded ({reason}): check the network, or give a "
-            "checkpoint file."
+            f"The {tag!r} weights of {architecture!r} could not be loaded ({reason_of(error)}): check the network, or "
+            "give a checkpoint file."
         ) from None
     return model
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what open_clip must not read: where its safe reader fails, another takes over, which may run pickles."""
+    if path.suffix in (".npz", ".npy"):  # NumPy reads these, and no pickles in them
+        verify_checksum(path)
+    else:
+        read_tensors(path, "state_dict", mapped=True)
 
 
 def _tokenizer(architecture: str, cache_dir: str | os.PathLike[str] | None) -> Tokenizer:
@@ -185,9 +182,9 @@ def _tokenizer(architecture: str, cache_dir: str | os.PathLike[str] | None) -> T
             architecture, cache_dir=None if cache_dir is None else os.fspath(cache_dir)
         )
     except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
         raise UserError(
-            f"The tokenizer of {architecture!r} could not be loaded ({reason}): check the network, or its cache folder."
+            f"The tokenizer of {architecture!r} could not be loaded ({reason_of(error)}): check the network, or its "
+            "cache folder."
         ) from None
     return tokenizer
 
@@ -226,13 +223,14 @@ def _stated_preprocess(model: nn.Module) -> Preprocess | None:
     return Preprocess(tuple(config["mean"]), tuple(config["std"]), mode)
 
 
-def _is_file(tag: str) -> bool:
-    return os.path.isfile(tag)
+def _is_file(architecture: str, tag: str) -> bool:
+    """Whether weights are a file's: a tag goes before a file of its name."""
+    return tag not in open_clip.list_pretrained_tags_by_model(architecture)
 
 
 def _label(architecture: str, tag: str) -> str:
     """Model and weights; a file is told from another by its size and time."""
-    if not _is_file(tag):
+    if not _is_file(architecture, tag):
         return f"{architecture}:{tag}"
     facts = Path(tag).stat()
     return f"{architecture}:{Path(tag).resolve()}:{facts.st_size}:{facts.st_mtime_ns}"
