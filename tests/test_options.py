@@ -47,7 +47,10 @@ def test_defaults_of_the_paper() -> None:
         ({"prob_thd": "high"}, "from 0 to 1"),
         ({"global_views": 3}, "1 or 2"),
         ({"crop_size": 0}, "crop_size"),
-        ({"region_logit_scale": None}, "a number"),
+        ({"region_logit_scale": None}, "a finite number"),
+        ({"region_logit_scale": float("inf")}, "a finite number"),
+        ({"global_patch_threshold": float("nan")}, "a finite number"),
+        ({"scale": (10**400, 1)}, "at most 65536"),
     ],
 )
 def test_a_wrong_option_is_one_clear_sentence(change: dict[str, Any], said: str) -> None:
@@ -66,3 +69,9 @@ def test_options_are_frozen_and_lists_become_tuples() -> None:
 def test_an_unknown_task_is_refused() -> None:
     with pytest.raises(UserError, match="semantic"):
         SegmenterOptions.for_task("semantics")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("values", [None, "scale", [1], {1: 2}, {"points_per_sid": 8}])
+def test_what_is_no_mapping_of_known_names_is_refused(values: Any) -> None:
+    with pytest.raises(UserError, match=r"must be a mapping|did you mean 'points_per_side'"):
+        SegmenterOptions.from_mapping(values)

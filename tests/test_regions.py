@@ -20,7 +20,7 @@ def _regions() -> RegionTokens:
         soft.half(), torch.tensor([0, 0, 1]), torch.tensor([0.9, 0.7]), torch.tensor([0.8, 0.6]), (16, 16)
     )
     tokens = F.normalize(torch.arange(8.0).reshape(2, 4) + 1, dim=1)
-    dense = DensePatches(torch.rand(5, 4, 2, 2), plan_views((16, 16), 8, 2))
+    dense = DensePatches(F.normalize(torch.rand(5, 4, 2, 2), dim=1), plan_views((16, 16), 8, 2))
     return RegionTokens(tokens, masks, (24, 32), (16, 16), "tiny", dense, torch.rand(4, 4))
 
 

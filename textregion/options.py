@@ -17,6 +17,9 @@ SizeName = Literal["resized", "original"]
 Uncovered = Literal["uniform", "first", "dense"]
 Task = Literal["demo", "semantic", "referring", "reasoning"]
 
+MAX_SIDE = 2**16
+"""Pixels that a picture can be resized to along one side."""
+
 
 @dataclass(frozen=True)
 class SegmenterOptions:
@@ -80,6 +83,8 @@ class SegmenterOptions:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> SegmenterOptions:
         """Options from names and values (a YAML or JSON mapping); an unknown name is an error."""
+        if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+            raise UserError(f"Options must be a mapping of names to values, but got {values!r}.")
         return cls().replace(**values)
 
     @classmethod
@@ -134,8 +139,10 @@ _FRACTIONS = (
 
 def _pair(scale: Any) -> tuple[int, int]:
     pair = tuple(scale) if isinstance(scale, (list, tuple)) else (scale,)
-    if len(pair) != 2 or not all(type(side) is int and side > 0 for side in pair):
-        raise UserError(f"Option 'scale' must be two positive whole numbers (long, short), but got {scale!r}.")
+    if len(pair) != 2 or not all(type(side) is int and 0 < side <= MAX_SIDE for side in pair):
+        raise UserError(
+            f"Option 'scale' must be two positive whole numbers (long, short) of at most {MAX_SIDE}, but got {scale!r}."
+        )
     return pair[0], pair[1]
 
 
@@ -148,11 +155,11 @@ def _check_type(name: str, value: Any) -> None:
         raise UserError(f"Option {name!r} must be a whole number of at least 1, but got {value!r}.")
     if name in _NATURALS and (type(value) is not int or value < 0):
         raise UserError(f"Option {name!r} must be a whole number of at least 0, but got {value!r}.")
-    is_number = type(value) in (int, float)
+    is_number = type(value) in (int, float) and abs(value) < 1e30
     if name in _FRACTIONS and not (is_number and 0 <= value <= 1):
         raise UserError(f"Option {name!r} must be a number from 0 to 1, but got {value!r}.")
     if name in ("global_patch_threshold", "region_logit_scale") and not is_number:
-        raise UserError(f"Option {name!r} must be a number, but got {value!r}.")
+        raise UserError(f"Option {name!r} must be a finite number, but got {value!r}.")
 
 
 def _check_ranges(options: SegmenterOptions) -> None:

@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from .checkpoints import reason_of
 from .errors import UserError
+from .options import MAX_SIDE
 from .region_masks import RegionMasks
 from .views import Box, ViewPlan
 
 FORMAT = "textregion-regions-1"
+MAX_PIXELS = 2**30
+"""A file that claims a larger picture is not believed: to paint it would take all memory."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +165,10 @@ class RegionTokens:
             raise
         except FileNotFoundError:
             raise UserError(f"Region file {name!r} does not exist: encode the picture and save its regions.") from None
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-            raise UserError(f"Region file {name!r} is damaged ({error}): encode the picture again.") from None
+        except Exception as error:  # made-up columns and facts raise errors of any kind; all mean the same
+            raise UserError(
+                f"Region file {name!r} is damaged ({reason_of(error)}): encode the picture again."
+            ) from None
 
 
 def _assemble(tensors: dict[str, Tensor], facts: dict[str, object]) -> RegionTokens:
@@ -172,7 +178,7 @@ def _assemble(tensors: dict[str, Tensor], facts: dict[str, object]) -> RegionTok
     dense = None
     if "dense" in tensors:
         dense = DensePatches(tensors["dense"], _plan(facts["plan"]))
-    return RegionTokens(
+    regions = RegionTokens(
         tensors["tokens"],
         masks,
         _pair(facts["size_hw"]),
@@ -181,12 +187,49 @@ def _assemble(tensors: dict[str, Tensor], facts: dict[str, object]) -> RegionTok
         dense,
         tensors.get("locality"),
     )
+    _check_columns(regions)
+    return regions
+
+
+def _check_columns(regions: RegionTokens) -> None:
+    """Refuse values that no picture's regions have, so that they never reach a score or a label map."""
+    masks, logits = regions.region_masks, regions.region_masks.logits
+    sound = {
+        "tokens of length 1": regions.tokens.is_floating_point() and _all_near_one(regions.tokens.norm(dim=1)),
+        "masks of 16-bit floats": logits.dtype == torch.float16 and 0 not in logits.shape[1:],
+        "masks in [0, 3]": bool(((logits >= 0) & (logits <= 3)).all()),
+        "whole numbers in region_of": masks.region_of.dtype == torch.int64,
+        "one score and one stability a region": masks.scores.shape == masks.stability.shape == (len(masks),),
+        "finite scores": bool(masks.scores.isfinite().all() and masks.stability.isfinite().all()),
+        "a locality for every patch": regions.locality is None or regions.locality.ndim == 2,
+    }
+    if regions.dense is not None:
+        sound |= _dense_columns(regions.dense.embeddings, regions.dense.plan, regions.tokens.shape[1])
+    for what, holds in sound.items():
+        if not holds:
+            raise ValueError(f"expected {what}")
+
+
+def _dense_columns(embeddings: Tensor, plan: ViewPlan, size: int) -> dict[str, bool]:
+    side = embeddings.shape[-1]
+    return {
+        "a row of views for every row of the plan": len(plan.tile_boxes) in (0, plan.rows * plan.cols),
+        "one or two views of the whole picture": len(plan.global_boxes) in (1, 2),
+        "dense embeddings of every view": embeddings.shape == (len(plan.boxes), size, side, side),
+        "a grid of patches": 1 <= side <= plan.view_patches <= MAX_SIDE and min(plan.rows, plan.cols) >= 1,
+        "dense embeddings of length 1": embeddings.is_floating_point() and _all_near_one(embeddings.norm(dim=1)),
+    }
+
+
+def _all_near_one(lengths: Tensor) -> bool:
+    return bool(((lengths - 1).abs() < 1e-2).all())
 
 
 def _pair(value: object) -> tuple[int, int]:
-    if not isinstance(value, list) or len(value) != 2:
+    whole = isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)
+    if not isinstance(value, list) or not whole or value[0] * value[1] > MAX_PIXELS:
         raise ValueError(f"expected a height and a width, but got {value!r}")
-    return int(value[0]), int(value[1])
+    return value[0], value[1]
 
 
 def _plan(value: object) -> ViewPlan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -98,9 +99,9 @@ class TextBank:
         try:
             embedding = load_file(path)["embedding"]
         except (SafetensorError, KeyError, OSError):
+            embedding = torch.empty(0)
+        if not _is_unit(embedding, self._encoder.embed_dim):
             logger.warning("The cached embedding %s is damaged and is made again.", path)
-            return False
-        if embedding.shape != (self._encoder.embed_dim,):
             return False
         self._known[word] = embedding.to(self._encoder.device)
         return True
@@ -109,10 +110,16 @@ class TextBank:
         path = self._path(word)
         if path is None:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        save_file({"embedding": embedding.cpu().contiguous()}, temporary)
-        os.replace(temporary, path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file({"embedding": embedding.cpu().contiguous()}, temporary)
+            os.replace(temporary, path)
+        except (OSError, SafetensorError) as error:
+            logger.warning("Words could not be kept in %s (%s); the run goes on without.", path.parent, error)
+            self._cache_dir = None
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
 
 @dataclass(frozen=True)
@@ -158,6 +165,12 @@ def is_word(value: object) -> bool:
     return (
         isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= letter <= "\udfff" for letter in value)
     )
+
+
+def _is_unit(embedding: Tensor, size: int) -> bool:
+    """Whether a tensor is what the ensemble makes: (size,) float32 of length 1, so without NaN."""
+    plain = embedding.dtype == torch.float32 and embedding.shape == (size,)
+    return plain and abs(float(embedding.norm()) - 1) < 1e-3
 
 
 def _shorten(text: str, limit: int = 60) -> str:

@@ -36,7 +36,8 @@ def read_queries(config: Path, checkout: Path) -> WordsOf:
         raise UserError(
             f"The YAML {str(config)!r} cannot be read ({error.strerror}): check --image_query_cfg."
         ) from None
-    except (ValueError, RecursionError, yaml.YAMLError) as error:  # dates that do not exist, brackets without end
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError, yaml.YAMLError) as error:
+        # Dates that do not exist, brackets without end, tags that do not fit their values.
         raise UserError(f"File {str(config)!r} is not a plain YAML file ({error}): mend it.") from None
     if not isinstance(content, dict) or not content:
         raise UserError(f"The YAML {str(config)!r} must map image paths to 'label:' lists, but holds {_kind(content)}.")
