@@ -128,8 +128,7 @@ def _problem(expression: Expression, region: int | None, answer: Found | None) -
 
 def region_found(regions: RegionTokens, region: int) -> Found:
     """The largest connected part of one region at the picture's own size, and its box."""
-    mask = regions.masks(regions.size_hw, torch.tensor([region]))[0] > 0
-    part = largest_component(mask.cpu().numpy())
+    part = largest_component(regions.foreground(region).cpu().numpy())
     return Found(part, mask_box(part))
 
 

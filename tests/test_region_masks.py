@@ -101,3 +101,16 @@ def test_sampling_totals_and_values(source: int, target: int) -> None:
     one = bilinear_axis(1, 1)
     torch.testing.assert_close(sample(values[None], one, axis)[0], expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(axis.totals(source) @ values, expected.sum(), atol=1e-3, rtol=1e-4)
+
+
+@given(st.integers(0, 200), st.sampled_from([(40, 61), (5, 3), (8, 8), (1, 30)]))
+def test_the_foreground_is_where_the_full_mask_is_above_zero(seed: int, size_hw: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(5, 8, 8, generator=generator) * 3 - 2
+    logits[4] = -1.0  # an empty one
+    masks = RegionMasks.from_masks(logits, size_hw)
+    ones = torch.ones(3)
+    masks = RegionMasks(masks.logits, torch.tensor([0, 0, 1, 1, 2]), ones, ones, size_hw)
+    for region, whole in enumerate(masks.full() > 0):
+        assert torch.equal(masks.foreground(region), whole)
+    assert torch.equal(masks.foreground(1, (9, 11)), masks.full((9, 11))[1] > 0)

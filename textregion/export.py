@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 from torch import Tensor
@@ -23,11 +23,14 @@ from .regions import RegionTokens
 
 MAX_PALETTE = 256
 """Words that an 8-bit indexed PNG can tell apart."""
+_COMPRESSION = 3
+"""A third of the time of zlib's default for a sixth more bytes."""
 
 
 def encode_rle(mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
     """(H, W) boolean mask -> COCO's compressed RLE: ``{"size": [H, W], "counts": str}``."""
-    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    by_column = cv2.transpose(mask.view(np.uint8))  # many times faster than NumPy's copy to that order
+    rle = coco_mask.encode(by_column.T)
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
@@ -47,13 +50,12 @@ def region_records(regions: RegionTokens, scores: Tensor, words: Sequence[str]) 
     best_scores, best = scores.max(1)
     records = []
     for region in range(len(regions)):
-        mask = (regions.masks(regions=torch.tensor([region]))[0] > 0).cpu().numpy()
-        rle = encode_rle(mask)
+        rle = encode_rle(regions.foreground(region).cpu().numpy())
         records.append(
             {
                 "segmentation": rle,
                 "bbox": [int(side) for side in coco_mask.toBbox(rle)],
-                "area": int(mask.sum()),
+                "area": int(coco_mask.area(rle)),
                 "score": round(float(regions.scores[region]), 6),
                 "word": words[int(best[region])],
                 "word_index": int(best[region]),
@@ -97,7 +99,7 @@ def label_map_png(labels: Tensor, colours: npt.NDArray[np.uint8]) -> bytes:
 def png(image: Image.Image) -> bytes:
     """A picture as a PNG file."""
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
+    image.save(buffer, format="PNG", compress_level=_COMPRESSION)
     return buffer.getvalue()
 
 

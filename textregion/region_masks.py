@@ -88,6 +88,25 @@ class RegionMasks:
         rows, cols = self.axes(size_hw or self.output_hw)
         return chosen.at(rows, cols)
 
+    def foreground(self, region: int, size_hw: tuple[int, int] | None = None) -> Tensor:
+        """(H, W) bool: where the soft mask of one region is above 0, at any size."""
+        rows, cols = self.axes(size_hw or self.output_hw)
+        (cell_rows, row_cell), (cell_cols, col_cell) = rows.cells(), cols.cells()
+        window = self[torch.tensor([region])].window(rows, cols)
+        inside, touched = (bound[0] > 0 for bound in window.bounds(cell_rows, cell_cols))
+        mask = torch.zeros(len(rows), len(cols), dtype=torch.bool, device=self.device)
+        y, x = touched.any(1)[row_cell].nonzero().flatten(), touched.any(0)[col_cell].nonzero().flatten()
+        if len(y) == 0:
+            return mask
+        box = slice(int(y[0]), int(y[-1]) + 1), slice(int(x[0]), int(x[-1]) + 1)
+        row_cell, col_cell = row_cell[box[0]], col_cell[box[1]]
+        part = inside[row_cell][:, col_cell]
+        # Only the cells that the region's border runs through have to be looked at pixel by pixel.
+        y, x = (touched & ~inside)[row_cell][:, col_cell].nonzero(as_tuple=True)
+        part[y, x] = window.at_points(rows[y + box[0].start], cols[x + box[1].start])[0] > 0
+        mask[box] = part
+        return mask
+
     def axes(self, size_hw: tuple[int, int]) -> tuple[Axis, Axis]:
         """How the rows and columns of a picture of that size sample the low-resolution masks."""
         _, height, width = self.logits.shape

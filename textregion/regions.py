@@ -85,6 +85,15 @@ class RegionTokens:
         """
         return self.region_masks.full(size_hw or self.size_hw, regions)
 
+    def foreground(self, region: int, size_hw: tuple[int, int] | None = None) -> Tensor:
+        """(H, W) bool: where the soft mask of one region is above 0.
+
+        Args:
+            region: its index.
+            size_hw: as in :meth:`masks`.
+        """
+        return self.region_masks.foreground(region, size_hw or self.size_hw)
+
     def boxes_xywh(self, size_hw: tuple[int, int] | None = None) -> Tensor:
         """(R, 4) float x, y, width, height of each mask's non-zero pixels (zeros for an empty one).
 
@@ -93,7 +102,7 @@ class RegionTokens:
         """
         boxes = torch.zeros(len(self), 4)
         for region in range(len(self)):
-            mask = self.masks(size_hw, torch.tensor([region]))[0] > 0
+            mask = self.foreground(region, size_hw)
             rows, cols = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
             if len(rows):
                 top, left = int(rows[0]), int(cols[0])

@@ -107,25 +107,24 @@ def overlay(
     height, width = image.shape[:2]
     if index.shape != (height, width):
         index = cv2.resize(index, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.int32)
-    factor = max(1, SMALLEST_SIDE // max(height, width))
-    tinted = _tint(
-        image.repeat(factor, 0).repeat(factor, 1), index.repeat(factor, 0).repeat(factor, 1), colours, opacity
-    )
-    return _beside_legend(Image.fromarray(tinted), _legend(index, words, colours))
+    legend = _legend(index, words, colours)
+    factor = SMALLEST_SIDE // max(height, width)
+    if factor > 1:
+        image = image.repeat(factor, 0).repeat(factor, 1)
+        index = index.repeat(factor, 0).repeat(factor, 1)
+    return _beside_legend(Image.fromarray(_tint(image, index, colours, opacity)), legend)
 
 
 def _tint(image: RGB, index: npt.NDArray[np.int32], colours: Colours, opacity: float) -> RGB:
     """Colours over the picture; every coloured area is edged on its inside in its own full colour, and in white."""
     table = np.concatenate([colours, np.zeros((1, 3), np.uint8)])
-    shown = index >= 0
+    shown = (index >= 0).view(np.uint8)
     flat = table[index]
     tinted = image.copy()
-    blend = cv2.addWeighted(image, 1 - opacity, flat, opacity, 0)
-    tinted[shown] = blend[shown]
+    cv2.copyTo(cv2.addWeighted(image, 1 - opacity, flat, opacity, 0), shown, tinted)
     line = max(1, round(min(index.shape) / 500))
     for reach, solid in ((3 * line, flat), (line, np.full_like(flat, 255))):
-        edge = _edges(index, reach) & shown
-        tinted[edge] = solid[edge]
+        cv2.copyTo(solid, _edges(index, reach).view(np.uint8) & shown, tinted)
     return tinted
 
 
@@ -148,7 +147,7 @@ class _Entry:
 def _legend(index: npt.NDArray[np.int32], words: Sequence[str], colours: Colours) -> list[_Entry]:
     """Words that occur with their share of the picture, the largest first; uncoloured pixels last."""
     counts = np.bincount(index.ravel() + 1, minlength=len(words) + 1)
-    present = sorted((k for k in range(len(words)) if counts[k + 1]), key=lambda k: (-counts[k + 1], k))
+    present = sorted((k for k in range(len(words)) if counts[k + 1]), key=lambda k: (-counts[k + 1], words[k]))
     entries = [
         _Entry(*_written(words[k], k), _share(counts[k + 1] / index.size), tuple(map(int, colours[k]))) for k in present
     ]
