@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import Union
 
@@ -89,9 +88,7 @@ def _decode(image: Image.Image, name: str) -> RGB:
         # Pillow would hand it to Ghostscript: a picture is data, never a program to run.
         raise UserError(f"{name} is PostScript, a program that draws: convert it to PNG or JPEG.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image.load()
+        image.load()
         if 0 in image.size:
             raise UserError(f"{name} has no pixels ({image.width} x {image.height}): save it again.")
         return _pil_to_rgb(_upright(image))
