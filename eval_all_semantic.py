@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_semantic import PUBLISHED, add_run_options, hide_remarks
+from textregion import UserError
 from utils.cli import Parser, run
 
 HERE = Path(__file__).resolve().parent
@@ -65,15 +66,20 @@ def main() -> int:
     problems: dict[str, str] = {}
     failed = 0
     first = _is_first(args.launcher)
+    mistakes = _mistakes(args)
     for index, name in enumerate(args.datasets):
-        missing = _missing(name, args)
+        missing = None if name in mistakes else _missing(name, args)
         if missing is not None:
             problems[name] = f"skipped: {missing} is missing"
             if first:
                 print(f"{name}: {problems[name]}", flush=True)
             continue
         work_dir = args.work_dir / name
-        status = 0 if _finished(work_dir, requested(args)) else _evaluate(name, work_dir, args, shared, index)
+        if name in mistakes:
+            print(f"{name}: {mistakes[name]}", file=sys.stderr, flush=True)
+            status = 2
+        else:
+            status = 0 if _finished(work_dir, requested(args)) else _evaluate(name, work_dir, args, shared, index)
         if status == 0 and first:
             results[name] = json.loads((work_dir / "results.json").read_text(encoding="utf-8"))
             print(summary(results[name]), flush=True)
@@ -84,6 +90,23 @@ def main() -> int:
     if first:
         _write(args.work_dir, results, problems)
     return 1 if failed else 0
+
+
+def _mistakes(args: argparse.Namespace) -> dict[str, str]:
+    """What is wrong with data sets as they were asked for, such as an option that the config of one does not have.
+
+    Raises:
+        UserError: the same is true of all of them, so that nothing can be evaluated.
+    """
+    mistakes: dict[str, UserError] = {}
+    for name in args.datasets:
+        try:
+            _missing(name, args)
+        except UserError as error:
+            mistakes[name] = error
+    if len(mistakes) == len(args.datasets):
+        raise next(iter(mistakes.values()))
+    return {name: str(error) for name, error in mistakes.items()}
 
 
 def _missing(name: str, args: argparse.Namespace) -> str | None:

@@ -10,12 +10,12 @@ from tests.endurance import trials
 from tests.endurance.trials import Evaluation
 
 _FIGURES: list[str] = []
-COUNT = 40
+COUNT = 60
 
 
 @pytest.fixture(scope="session", params=trials.NAMES)
 def evaluation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
-    """Each of the three, on forty pictures."""
+    """Each of the three, on sixty pictures."""
     folder = tmp_path_factory.mktemp(request.param)
     trials.render(folder / "data", request.param, COUNT)
     return trials.measure(request.param, folder / "data", folder / "undisturbed")

@@ -311,6 +311,30 @@ def test_sweep_makes_a_table_of_what_is_there(
     assert Image.open(tmp_path / "chart.png").format == "PNG"
 
 
+def test_an_option_that_one_data_set_lacks_ends_that_one_alone(
+    uninterrupted: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, results = uninterrupted
+    (tmp_path / "scenes").mkdir()
+    (tmp_path / "scenes/results.json").write_bytes((folder / "whole/results.json").read_bytes())
+
+    def sweep(*given: str) -> int:
+        shared = ["--data-root", str(folder / "data"), *SMALL, "--work-dir", str(tmp_path)]
+        monkeypatch.setattr(sys, "argv", ["eval_all_semantic.py", *shared, *given])
+        return eval_all_semantic.main()
+
+    assert sweep("--datasets", "voc21", "scenes") == 1
+    written = capsys.readouterr()
+    assert "voc21: " in written.err and "'rendered'" in written.err
+    assert f"scenes  mIoU {results['mIoU']:.2f}" in written.out
+    assert "| VOC21 | failed with exit status 2 |" in (tmp_path / "table.md").read_text()
+    with pytest.raises(UserError, match="'rendered'"):  # wrong for all that were asked for
+        sweep("--datasets", "voc21", "ade20k")
+
+
 def test_sweep_hands_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[list[str]] = []
 
