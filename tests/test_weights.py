@@ -1,9 +1,7 @@
-"""Checkpoints: files, hub ids, configs; nothing in them is trusted."""
+"""Checkpoints and configs by their names; test_hostile_files.py has the bad ones."""
 
 from __future__ import annotations
 
-import hashlib
-import pickle
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,6 @@ from textregion import UserError, load_sam2
 from textregion.weights import _sam2_config
 
 from .conftest import WEIGHTS
-from .test_encoders import RunsCode
 
 CHECKPOINT, CONFIG = WEIGHTS / "sam2_tiny.safetensors", WEIGHTS / "sam2_tiny.yaml"
 
@@ -72,52 +69,3 @@ def test_hub_ids_go_through_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_checkpoint_of_another_model_names_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"does not fit the config sam2\.1_hiera_t\.yaml.*--model_cfg"):
         load_sam2(CHECKPOINT, "configs/sam2.1/sam2.1_hiera_t.yaml", "cpu")
-
-
-@pytest.mark.parametrize("kind", ["cut.safetensors", "cut.pt", "text.pt", "list.pt", "evil.pt"])
-def test_damaged_and_hostile_checkpoints_are_one_sentence(kind: str, tmp_path: Path) -> None:
-    path, mark = tmp_path / kind, tmp_path / "ran"
-    if kind == "cut.safetensors":
-        path.write_bytes(CHECKPOINT.read_bytes()[:5000])
-    elif kind == "cut.pt":
-        torch.save({"model": load_file(CHECKPOINT)}, path)
-        path.write_bytes(path.read_bytes()[:5000])
-    elif kind == "text.pt":
-        path.write_text("no model")
-    elif kind == "list.pt":
-        torch.save([1, 2, 3], path)
-    else:
-        path.write_bytes(pickle.dumps({"model": RunsCode(mark)}))
-    with pytest.raises(UserError, match=kind) as caught:
-        load_sam2(path, CONFIG, "cpu")
-    assert "\n" not in str(caught.value)
-    assert not mark.exists()
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("model: !!python/object/apply:os.system ['true']", "cannot be read"),
-        ("model: {_target_: os.system, command: 'true'}", "names 'os.system'"),
-        ("model: {_target_: sam2.modeling.sam2_base.SAM2Base}", "describes no model"),
-        ("model: [1, 2]", "no 'model' section"),
-        ("{", "cannot be read"),
-    ],
-)
-def test_bad_and_hostile_configs_are_one_sentence(content: str, said: str, tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text(content)
-    with pytest.raises(UserError, match=said) as caught:
-        load_sam2(CHECKPOINT, path, "cpu")
-    assert str(path) in str(caught.value)
-
-
-def test_a_checksum_beside_the_file_is_checked(tmp_path: Path) -> None:
-    path = tmp_path / "tiny.safetensors"
-    path.write_bytes(CHECKPOINT.read_bytes())
-    beside = tmp_path / "tiny.safetensors.sha256"
-    beside.write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  tiny.safetensors\n")
-    load_sam2(path, CONFIG, "cpu")
-    beside.write_text("0" * 64)
-    with pytest.raises(UserError, match=r"does not match tiny\.safetensors\.sha256"):
-        load_sam2(path, CONFIG, "cpu")
