@@ -211,7 +211,7 @@ class RegionCache:
         """
         kept = self._path(path)
         regions = self._load(kept) if kept else None
-        if regions is not None:
+        if regions is not None and self._is_of(image, regions):
             self.reused += 1
             return regions.to(self._segmenter.encoder.device)
         regions = self._segmenter.encode(image)
@@ -237,6 +237,10 @@ class RegionCache:
         except OSError as error:
             logger.debug("another process removed %s (%s)", kept, error)
         return None
+
+    def _is_of(self, image: RGB, regions: RegionTokens) -> bool:
+        """Whether regions can be this picture's, made by this encoder; a file may have been put there by hand."""
+        return regions.encoder == self._segmenter.encoder.name and regions.size_hw == image.shape[:2]
 
     def _store(self, regions: RegionTokens, kept: Path) -> None:
         try:

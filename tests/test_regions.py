@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from textregion import RegionMasks, RegionTokens, UserError
 from textregion.regions import DensePatches
@@ -66,8 +69,6 @@ def test_tokens_without_masks_are_refused() -> None:
 
 
 def test_bad_files_are_one_sentence(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     path = tmp_path / "photo.safetensors"
     with pytest.raises(UserError, match="does not exist"):
         RegionTokens.load(path)
@@ -78,3 +79,71 @@ def test_bad_files_are_one_sentence(tmp_path: Path) -> None:
     save_file({"tokens": torch.zeros(1, 2)}, path)
     with pytest.raises(UserError, match="no region tokens"):
         RegionTokens.load(path)
+
+
+_NAN = float("nan")
+
+
+def _plan(**changes: object) -> dict[str, object]:
+    return {"plan": {**vars(plan_views((16, 16), 8, 2)), **changes}}
+
+
+HOSTILE: dict[str, tuple[dict[str, torch.Tensor], dict[str, object]]] = {
+    "tokens of NaN": ({"tokens": torch.full((2, 4), _NAN)}, {}),
+    "tokens of another length": ({"tokens": torch.ones(2, 4)}, {}),
+    "tokens of whole numbers": ({"tokens": torch.eye(4, dtype=torch.int32)[:2]}, {}),
+    "tokens of one region": ({"tokens": torch.eye(4)[:1]}, {}),
+    "tokens in a row": ({"tokens": torch.ones(2)}, {}),
+    "masks of NaN": ({"logits": torch.full((3, 8, 8), _NAN).half()}, {}),
+    "masks beyond 3": ({"logits": torch.full((3, 8, 8), 9.0).half()}, {}),
+    "masks below 0": ({"logits": torch.full((3, 8, 8), -1.0).half()}, {}),
+    "masks of 32 bits": ({"logits": torch.ones(3, 8, 8)}, {}),
+    "masks without a pixel": ({"logits": torch.zeros(3, 0, 8).half()}, {}),
+    "masks in a row": ({"logits": torch.ones(3).half()}, {}),
+    "a gap between regions": ({"region_of": torch.tensor([0, 2, 2])}, {}),
+    "regions by fractions": ({"region_of": torch.tensor([0.0, 0.0, 1.0])}, {}),
+    "scores of NaN": ({"scores": torch.full((2,), _NAN)}, {}),
+    "scores in a table": ({"scores": torch.ones(2, 3)}, {}),
+    "a score alone": ({"scores": torch.tensor(1.0)}, {}),
+    "a locality in a row": ({"locality": torch.ones(3)}, {}),
+    "dense of another view": ({"dense": torch.full((4, 4, 2, 2), 0.5)}, {}),
+    "dense of another size": ({"dense": torch.full((5, 16, 2, 2), 0.25)}, {}),
+    "dense in a row": ({"dense": torch.ones(4)}, {}),
+    "dense of NaN": ({"dense": torch.full((5, 4, 2, 2), _NAN)}, {}),
+    "a negative side": ({}, {"size_hw": [-4, 5]}),
+    "an endless side": ({}, {"resized_hw": [float("inf"), 5]}),
+    "a side and a half": ({}, {"output_hw": [1.5, 5]}),
+    "more pixels than memory": ({}, {"size_hw": [10**9, 10**9]}),
+    "one side": ({}, {"size_hw": [4]}),
+    "no plan": ({}, {"plan": None}),
+    "rows that are not there": ({}, _plan(rows=100)),
+    "a negative row": ({}, _plan(rows=-1, cols=-4)),
+    "patches that are not there": ({}, _plan(view_patches=10**9)),
+    "boxes that are none": ({}, _plan(tile_boxes=3)),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_columns_that_no_run_makes_are_one_sentence(kind: str, tmp_path: Path) -> None:
+    tensors, facts = HOSTILE[kind]
+    with pytest.raises(UserError, match=r"photo\.safetensors' is damaged") as caught:
+        RegionTokens.load(_rewritten(tmp_path / "photo.safetensors", tensors, json.dumps(facts)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("facts", ["{", "[1]", "[" * 100_000, '{"size_hw": 3}'])
+def test_facts_that_are_none_are_one_sentence(facts: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is damaged"):
+        RegionTokens.load(_rewritten(tmp_path / "photo.safetensors", {}, facts, keep=facts.startswith('{"')))
+
+
+def _rewritten(path: Path, tensors: dict[str, torch.Tensor], facts: str, keep: bool = True) -> Path:
+    """Sound regions in a file, with some columns and some facts changed, or other facts altogether."""
+    _regions().save(path)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        columns = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    if keep:
+        facts = json.dumps({**json.loads(metadata["facts"]), **json.loads(facts)})
+    save_file({**columns, **tensors}, path, metadata={**metadata, "facts": facts})
+    return path

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from textregion import ClassWords, Encoder, UserError
@@ -72,6 +73,32 @@ def test_the_cache_on_disk_serves_a_second_run_and_mends_itself(counting: Counti
     counting.name = "another model"
     TextBank(counting, tmp_path).encode(["dog"])  # type: ignore[arg-type]
     assert counting.encoded == 320
+
+
+@pytest.mark.parametrize("kind", ["NaN", "twice as long", "of 64 bits", "of 16 bits", "in a row", "of another name"])
+def test_a_cached_word_that_no_run_made_is_made_again(
+    kind: str, counting: CountingEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sound = TextBank(counting, tmp_path).encode(["dog"])  # type: ignore[arg-type]
+    (path,) = tmp_path.iterdir()
+    name = "other" if kind == "of another name" else "embedding"
+    made = {"NaN": sound[0] * float("nan"), "twice as long": sound[0] * 2, "of 64 bits": sound[0].double()}
+    made |= {"of 16 bits": sound[0].half(), "in a row": sound.clone(), "of another name": sound[0]}
+    save_file({name: made[kind].contiguous()}, path)
+    assert torch.equal(TextBank(counting, tmp_path).encode(["dog"]), sound)  # type: ignore[arg-type]
+    assert "is damaged and is made again" in caplog.text
+    assert counting.encoded == 160
+    assert torch.equal(load_file(path)["embedding"], sound[0])
+
+
+def test_a_cache_that_cannot_be_written_is_one_warning(
+    clip_encoder: Encoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "taken").write_text("")
+    plain = TextBank(clip_encoder).encode(["dog", "tree"])
+    assert torch.equal(TextBank(clip_encoder, tmp_path / "taken").encode(["dog", "tree"]), plain)
+    assert [record.message for record in caplog.records if "could not be kept" in record.message] == caplog.messages
+    assert len(caplog.messages) == 1
 
 
 def test_a_long_text_is_cut_off_with_a_warning(clip_encoder: Encoder, caplog: pytest.LogCaptureFixture) -> None:

@@ -311,7 +311,7 @@ def test_cache_is_bounded_and_distrusts_damage(
     tmp_path: Path, tiny: TextRegionSegmenter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     paths = [tmp_path / f"{number}.png" for number in range(4)]
-    images = [np.full((8, 8, 3), number, np.uint8) for number in range(4)]
+    images = [np.full((40, 60, 3), number, np.uint8) for number in range(4)]
     for path, image in zip(paths, images):
         Image.fromarray(image).save(path)
     tmp_path = tmp_path / "cache"
@@ -329,6 +329,9 @@ def test_cache_is_bounded_and_distrusts_damage(
     changed = RegionCache(other, tmp_path)
     changed.encode(images[0], paths[0])
     assert changed.encoded == 1 and len(list(tmp_path.iterdir())) == 2
+    RegionTokens(first.tokens, first.region_masks, first.size_hw, first.resized_hw, "another").save(kept)
+    cache.encode(images[0], paths[0])
+    assert cache.encoded == 3
 
     for image, path in zip(images[1:3], paths[1:3]):
         cache.encode(image, path)
