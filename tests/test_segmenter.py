@@ -125,17 +125,6 @@ def test_the_filter_never_leaves_nothing(segmenters: dict[str, TextRegionSegment
     assert regions.locality.shape == (12, 18)
 
 
-def test_a_thousand_regions(segmenters: dict[str, TextRegionSegmenter]) -> None:
-    masks = torch.zeros(1000, 64, 64)
-    for index in range(1000):
-        top, left = divmod(index * 37 % 3600, 60)
-        masks[index, top : top + 5, left : left + 5] = 1.0
-    regions = segmenters["clip"].encode(SCENE, RegionMasks.from_masks(masks, (208, 312)))
-    assert len(regions) > 500
-    torch.testing.assert_close(regions.tokens.norm(dim=1), torch.ones(len(regions)), atol=1e-4, rtol=0)
-    assert segmenters["clip"].segment(regions, WORDS).labels.shape == SCENE.shape[:2]
-
-
 def test_regions_of_another_encoder_are_refused(
     segmenters: dict[str, TextRegionSegmenter], scene_masks: RegionMasks
 ) -> None:
