@@ -29,10 +29,11 @@ from PIL import Image
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from textregion import TextRegionSegmenter, UserError, export, visualize
-from textregion.image import load_rgb
+from textregion import RegionTokens, Segmentation, TextRegionSegmenter, UserError, export, visualize
+from textregion.image import RGB, load_rgb
 from textregion.runtime import StageClock
 from utils import cli
+from utils.ahead import ahead
 from utils.pictures import check_words, expand, read_queries
 
 CHECKOUT = Path(__file__).resolve().parent
@@ -56,6 +57,16 @@ class Job:
     def results(self) -> list[Path]:
         """The paths of all of them."""
         return [self.result(kind) for kind in ("overlay.png", "labels.png", "regions.json", "global_patches.png")]
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """A picture and what was made of it."""
+
+    job: Job
+    image: RGB
+    regions: RegionTokens
+    result: Segmentation
 
 
 def build_parser() -> cli.Parser:
@@ -192,25 +203,52 @@ def _find_unreadable(jobs: Sequence[Job]) -> dict[Path, str]:
 def _segment_all(
     segmenter: TextRegionSegmenter, jobs: Sequence[Job], args: Namespace, clock: StageClock
 ) -> dict[Path, str]:
-    """Segment every picture; what went wrong with which."""
+    """Segment every picture; what went wrong with which.
+
+    The next picture is read, and the results of the last one are drawn, while the models are busy.
+    """
     failures: dict[Path, str] = {}
-    with logging_redirect_tqdm():
-        for job in tqdm(jobs, desc="pictures", unit="picture"):
-            try:
-                picture = segment_one(segmenter, job, args.visualize_global_patch, clock)
-            except UserError as error:
-                failures[job.picture] = str(error)
-                continue
-            except (MemoryError, RuntimeError, cv2.error) as error:
-                if not _is_about_memory(error):
-                    raise
-                failures[job.picture] = (
-                    f"There is not enough memory for picture {str(job.picture)!r}: make it smaller, or lower --scale."
-                )
-                continue
-            if args.show:
-                visualize.show(picture, job.prefix.name)
-    return failures
+    segmented = _segmented(segmenter, jobs, clock, failures)
+    with logging_redirect_tqdm(), tqdm(total=len(jobs), desc="pictures", unit="picture") as bar:
+        for one, drawn in ahead(lambda one: _draw(segmenter, one, args.visualize_global_patch), segmented):
+            with _noting(failures, one.job):
+                with clock.stage("writing", _CPU):
+                    picture, files = drawn()
+                    export.write_files(files)
+                if args.show:
+                    visualize.show(picture, one.job.prefix.name)
+            bar.update(jobs.index(one.job) + 1 - bar.n)
+        bar.update(len(jobs) - bar.n)
+    return {job.picture: failures[job.picture] for job in jobs if job.picture in failures}
+
+
+def _segmented(
+    segmenter: TextRegionSegmenter, jobs: Sequence[Job], clock: StageClock, failures: dict[Path, str]
+) -> Iterator[Segmented]:
+    """The pictures that can be read and segmented; the others are noted."""
+    for job, read in ahead(lambda job: load_rgb(job.picture), jobs):
+        with _noting(failures, job):
+            with clock.stage("reading", _CPU):
+                image = read()
+            regions = segmenter.encode(image)
+            result = segmenter.segment(regions, job.words)
+        if job.picture not in failures:
+            yield Segmented(job, image, regions, result)
+
+
+@contextlib.contextmanager
+def _noting(failures: dict[Path, str], job: Job) -> Iterator[None]:
+    """Note what goes wrong with one picture; the others go on."""
+    try:
+        yield
+    except UserError as error:
+        failures[job.picture] = str(error)
+    except (MemoryError, RuntimeError, cv2.error) as error:
+        if not _is_about_memory(error):
+            raise
+        failures[job.picture] = (
+            f"There is not enough memory for picture {str(job.picture)!r}: make it smaller, or lower --scale."
+        )
 
 
 def _is_about_memory(error: Exception) -> bool:
@@ -218,28 +256,25 @@ def _is_about_memory(error: Exception) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate" in str(error)
 
 
-def segment_one(segmenter: TextRegionSegmenter, job: Job, with_locality: bool, clock: StageClock) -> Image.Image:
-    """Segment one picture, write its results, all or none, and return the overlay."""
-    with clock.stage("reading", _CPU):
-        image = load_rgb(job.picture)
-    regions = segmenter.encode(image)
-    result = segmenter.segment(regions, job.words)
-    with clock.stage("writing", _CPU):
-        colours = visualize.word_colours(job.words)
-        # Where no region is, all words are alike.
-        blank = result.confidence <= 1 / len(job.words) + 1e-6 if len(job.words) > 1 else None
-        overlay = visualize.overlay(image, result.labels, job.words, colours=colours, blank=blank)
-        facts = {"image": str(job.picture), "encoder": regions.encoder, "options": segmenter.options.as_dict()}
-        files = {
-            job.result("overlay.png"): export.png(overlay),
-            job.result("labels.png"): export.label_map_png(result.labels, colours),
-            job.result("regions.json"): export.regions_json(regions, result.scores, job.words, **facts),
-        }
-        if with_locality and regions.locality is not None:
-            heat = visualize.locality_map(image, regions.locality, segmenter.options.global_patch_threshold)
-            files[job.result("global_patches.png")] = export.png(heat)
-        export.write_files(files)
-    return overlay
+def _draw(
+    segmenter: TextRegionSegmenter, one: Segmented, with_locality: bool
+) -> tuple[Image.Image, dict[Path, bytes]]:
+    """The overlay of a segmented picture, and the content of all its files."""
+    job, image, regions, result = one.job, one.image, one.regions, one.result
+    colours = visualize.word_colours(job.words)
+    # Where no region is, all words are alike.
+    blank = result.confidence <= 1 / len(job.words) + 1e-6 if len(job.words) > 1 else None
+    overlay = visualize.overlay(image, result.labels, job.words, colours=colours, blank=blank)
+    facts = {"image": str(job.picture), "encoder": regions.encoder, "options": segmenter.options.as_dict()}
+    files = {
+        job.result("overlay.png"): export.png(overlay),
+        job.result("labels.png"): export.label_map_png(result.labels, colours),
+        job.result("regions.json"): export.regions_json(regions, result.scores, job.words, **facts),
+    }
+    if with_locality and regions.locality is not None:
+        heat = visualize.locality_map(image, regions.locality, segmenter.options.global_patch_threshold)
+        files[job.result("global_patches.png")] = export.png(heat)
+    return overlay, files
 
 
 def _summary(count: int, failures: dict[Path, str], output_dir: str, clock: StageClock) -> str:
