@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import pickle
 import tarfile
 import zipfile
 from pathlib import Path
@@ -39,6 +40,9 @@ def read_tensors(path: Path, key: str, mapped: bool = False) -> dict[str, Tensor
         state = _load(path, mapped)
     except UserError:
         raise
+    except pickle.UnpicklingError:  # PyTorch's message advises to read it nevertheless
+        reason = "it holds no tensors, or more than tensors, which could run code"
+        raise UserError(f"Checkpoint {name!r} is damaged or none ({reason}): download it again.") from None
     except Exception as error:  # readers of damaged and made-up bytes raise errors of any kind; all mean the same
         raise UserError(f"Checkpoint {name!r} is damaged or none ({reason_of(error)}): download it again.") from None
     state = state.get(key, state) if isinstance(state, dict) else state
