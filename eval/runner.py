@@ -27,6 +27,7 @@ from tqdm import tqdm
 from eval.records import RecordFile, Records, read_records
 from textregion import RegionTokens, TextRegionSegmenter, UserError
 from textregion.image import RGB, load_rgb
+from utils.ahead import ahead
 
 logger = logging.getLogger(__name__)
 
@@ -290,16 +291,19 @@ def run_pictures(
     Returns:
         The outcome in the first process, None in the others.
     """
-    mine = pictures[processes.rank :: processes.count]
-    for picture in tqdm(mine, unit="picture", disable=processes.rank > 0 or not sys.stderr.isatty()):
-        todo = {key: example for key, example in picture.examples.items() if key not in work}
-        if not todo:
-            continue
+    mine = tqdm(
+        pictures[processes.rank :: processes.count],
+        unit="picture",
+        disable=processes.rank > 0 or not sys.stderr.isatty(),
+    )
+    unfinished = (picture for picture in mine if any(key not in work for key in picture.examples))
+    for picture, read in ahead(lambda picture: load_rgb(picture.path), unfinished):
         try:
-            image = load_rgb(picture.path)
+            image = read()
         except UserError as error:
             logger.warning("%s Its examples count as wrong.", error)
             continue
+        todo = {key: example for key, example in picture.examples.items() if key not in work}
         for key, record in judge(image, cache.encode(image, picture.path), todo):
             work.append(key, record)
     processes.barrier()
