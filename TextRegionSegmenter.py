@@ -192,11 +192,9 @@ def _find_unreadable(jobs: Sequence[Job]) -> dict[Path, str]:
     """Why pictures cannot be read, up to the first that can: where none can, no model needs to be loaded."""
     failures: dict[Path, str] = {}
     for job in jobs:
-        try:
+        with _noting(failures, job):
             load_rgb(job.picture)
             break
-        except UserError as error:
-            failures[job.picture] = str(error)
     return failures
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from tests.parity.tiny_models import tiny_encoder, tiny_sam2
 from textregion import Encoder, MaskGenerator, SegmenterOptions, TextRegionSegmenter
+from utils import cli
 
 WEIGHTS = Path(__file__).parent / "parity" / "weights"
 FAMILIES = ("clip", "siglip2", "pe")
@@ -77,3 +79,13 @@ def segmenters(
     }
     built["siglip2"].text = WordFeatures(encoders["siglip2"].embed_dim)  # type: ignore[assignment]
     return built
+
+
+@pytest.fixture(scope="module")
+def quick_demo(clip_encoder: Encoder, sam2_model: nn.Module, tiny_options: SegmenterOptions) -> Iterator[None]:
+    """The demo's models are the tiny ones at a small scale, made once."""
+    options = tiny_options.replace(crop_size=96, scale=(96, 64), points_per_side=4)
+    segmenter = TextRegionSegmenter(clip_encoder, MaskGenerator(sam2_model, options), options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "load_segmenter", lambda *args, **settings: segmenter)
+        yield

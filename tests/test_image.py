@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import struct
 from pathlib import Path
 
 import mmcv
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from textregion import UserError
 from textregion.image import load_rgb, resize, resized_hw
@@ -76,11 +78,13 @@ def test_transparency_lies_on_white() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(orientation: int, tmp_path: Path) -> None:
-    image = Image.fromarray(COLOURS)
+@pytest.mark.parametrize("form", ["png", "webp", "tif", "RGBA tif"])
+def test_exif_orientation_is_applied(orientation: int, form: str, tmp_path: Path) -> None:
+    image = Image.fromarray(COLOURS).convert("RGBA" if "RGBA" in form else "RGB")
+    path = tmp_path / f"turned.{form[-4:].strip()}"
     exif = Image.Exif()
-    exif[0x0112] = orientation
-    image.save(tmp_path / "turned.png", exif=exif)
+    exif[ExifTags.Base.Orientation] = orientation
+    image.save(path, exif=exif, **({"lossless": True} if form == "webp" else {}))
     turned = {
         1: COLOURS,
         2: COLOURS[:, ::-1],
@@ -91,7 +95,20 @@ def test_exif_orientation_is_applied(orientation: int, tmp_path: Path) -> None:
         7: COLOURS[::-1, ::-1].transpose(1, 0, 2),
         8: np.rot90(COLOURS),
     }[orientation]
-    np.testing.assert_array_equal(load_rgb(tmp_path / "turned.png"), turned)
+    np.testing.assert_array_equal(load_rgb(path), turned)
+
+
+def test_exif_that_cannot_be_written_anew_is_read_all_the_same(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.ResolutionUnit] = 2
+    written = exif.tobytes().replace(b"\x01\x28\x00\x03", b"\x01\x28\x00\x02")  # a number that says it is a text
+    Image.fromarray(COLOURS).save(tmp_path / "a.png", exif=written)
+    with Image.open(tmp_path / "a.png") as image, pytest.raises(struct.error):
+        ImageOps.exif_transpose(image)
+    np.testing.assert_array_equal(load_rgb(tmp_path / "a.png"), np.rot90(COLOURS, -1))
+    Image.fromarray(COLOURS).save(tmp_path / "b.png", exif=b"Exif\0\0no EXIF at all")
+    np.testing.assert_array_equal(load_rgb(tmp_path / "b.png"), COLOURS)
 
 
 def test_grey_arrays_and_animations(tmp_path: Path) -> None:
@@ -107,16 +124,23 @@ def _files(folder: Path) -> dict[str, tuple[Path, str]]:
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(folder / "whole.png")
     whole = (folder / "whole.png").read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    os.mkfifo(folder / "pipe.png")
+    (folder / "program.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
     return {
         "missing": (folder / "none.png", "does not exist"),
         "folder": (folder, "is a folder"),
         "empty": (folder / "empty.png", "is an empty file"),
         "text": (folder / "text.jpg", "not an image"),
         "truncated": (folder / "cut.png", "is damaged"),
+        "pipe": (folder / "pipe.png", "is no file"),
+        "very long name": (folder / ("a" * 5000), "does not exist"),
+        "PostScript": (folder / "program.png", "is PostScript"),
     }
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder", "empty", "text", "truncated"])
+@pytest.mark.parametrize(
+    "kind", ["missing", "folder", "empty", "text", "truncated", "pipe", "very long name", "PostScript"]
+)
 def test_a_bad_file_is_one_clear_sentence(kind: str, tmp_path: Path) -> None:
     path, said = _files(tmp_path)[kind]
     with pytest.raises(UserError, match=said) as caught:
@@ -132,3 +156,30 @@ def test_a_bad_file_is_one_clear_sentence(kind: str, tmp_path: Path) -> None:
 def test_a_bad_array_is_refused(array: np.ndarray) -> None:
     with pytest.raises(UserError, match="array must be"):
         load_rgb(array)
+
+
+class Failing(Image.Image):
+    """A picture whose decoder fails as Pillow's do, on damaged data, with whatever happens to them."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+        self.filename = "cat.avif"
+
+    def load(self) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("no item"), struct.error("unpack"), NotImplementedError(), OSError("cut")]
+)
+def test_whatever_a_decoder_raises_is_one_sentence(error: Exception) -> None:
+    with pytest.raises(UserError, match=r"Picture 'cat\.avif' is damaged \(.+\): save it again\."):
+        load_rgb(Failing(error))
+
+
+def test_too_little_memory_and_no_pixels_are_told_apart_from_damage() -> None:
+    with pytest.raises(MemoryError):
+        load_rgb(Failing(MemoryError()))
+    with pytest.raises(UserError, match="has no pixels \\(0 x 3\\)"):
+        load_rgb(Image.new("RGB", (0, 3)))

@@ -52,6 +52,11 @@ def test_colours_of_one_picture_can_be_told_apart(words: list[str]) -> None:
     assert distances.min() > 7
 
 
+def test_many_words_have_colours_of_their_own_at_once() -> None:
+    colours = visualize.word_colours([f"word {number}" for number in range(2000)])
+    assert len(np.unique(colours, axis=0)) == 2000
+
+
 def test_256_words_have_256_colours() -> None:
     colours = visualize.word_colours([f"word {number}" for number in range(256)])
     assert len(np.unique(colours, axis=0)) == 256
@@ -114,6 +119,11 @@ def test_a_legend_is_legible_at_any_size(size_hw: tuple[int, int]) -> None:
     # Text of at least 14 pixels, and of at least 1.5 % of the longer side.
     assert rows >= max(10, 0.015 * max(size_hw))
     assert dark.sum() > 30
+
+
+def test_letters_of_an_endless_strip_stay_drawable() -> None:
+    shown = visualize.overlay(*scene(2, 300_000), WORDS)
+    assert shown.height < 2000
 
 
 def test_many_and_long_words_fit_on_the_legend() -> None:

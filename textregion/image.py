@@ -68,7 +68,8 @@ def _read(path: Path) -> RGB:
     try:
         if path.stat().st_size == 0:
             raise UserError(f"{name} is an empty file: save it again.")
-        with Image.open(path) as image:
+        # By its name Pillow maps the file into memory, and gets the rows of a TIFF that lies on its side wrong.
+        with path.open("rb") as file, Image.open(file) as image:
             return _decode(image, name)
     except UnidentifiedImageError:
         raise UserError(f"{name} is not an image that can be read: convert it to PNG or JPEG.") from None
@@ -100,7 +101,8 @@ def _decode(image: Image.Image, name: str) -> RGB:
 
 def _damaged(name: str, error: Exception) -> UserError:
     """What to say of a file whose decoder failed; on damaged data Pillow's raise whatever happens to them."""
-    return UserError(f"{name} is damaged ({error or type(error).__name__}): save it again.")
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return UserError(f"{name} is damaged ({reason}): save it again.")
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -43,6 +43,7 @@ _INK, _PAPER = (24, 24, 24), (255, 255, 255)
 _BLANK_NAME = "no region"
 _FONT = str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf")
 _MOST_LINES = 3
+_SMALLEST_LETTERS, _LARGEST_LETTERS = 14, 400
 
 
 def word_colours(words: Sequence[str]) -> Colours:
@@ -189,7 +190,7 @@ def _share(fraction: float) -> str:
 
 def _beside_legend(picture: Image.Image, entries: Sequence[_Entry]) -> Image.Image:
     """The picture with its legend: to the right of a tall one, under a wide one."""
-    size = max(14, round(max(picture.size) * 0.02))
+    size = min(max(_SMALLEST_LETTERS, round(max(picture.size) * 0.02)), _LARGEST_LETTERS)
     if picture.height > picture.width:
         width = max(14 * size, round(picture.width * 0.4))
         panel = _panel(entries, size, width, height=picture.height)
