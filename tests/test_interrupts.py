@@ -43,6 +43,14 @@ def _heard() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """What a shell starts in the background ignores SIGINT, and so would all that is started from there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_while_a_script_is_importing(script: str) -> None:
     command = [sys.executable, "-X", "importtime", script]  # every finished import is a line on stderr

@@ -50,14 +50,16 @@ def _samples(run: subprocess.Popen[str], records: Path) -> Iterator[Sample]:
             time.sleep(0.1)
 
 
-@pytest.mark.parametrize("name", ["semantic", "referring"])
-def test_memory_and_open_files(name: str, tmp_path: Path, figure: Callable[[str], None]) -> None:
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("semantic", []), ("referring", ["--datasets", "refcoco_val", "refcoco_testa", "refcoco_testb"])],
+)
+def test_memory_and_open_files(name: str, more: list[str], tmp_path: Path, figure: Callable[[str], None]) -> None:
     trials.render(tmp_path / "data", name, PICTURES)
     work = tmp_path / "work"
     start = time.monotonic()
-    run = start_run(
-        [sys.executable, *options_of(name, tmp_path / "data", work), *SMALL], stdout=subprocess.DEVNULL, stderr=None
-    )
+    command = [sys.executable, *options_of(name, tmp_path / "data", work), *SMALL, *more]
+    run = start_run(command, stdout=subprocess.DEVNULL, stderr=None)
     assert wait_for(lambda: lines_of(work) > 1, run)
     samples = list(_samples(run, work / "records.rank0.jsonl"))
     assert run.returncode == 0
