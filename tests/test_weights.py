@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file
 from torch import nn
 
-from textregion import UserError, load_sam2
+from textregion import RegionMasks, TextRegionSegmenter, UserError, load_sam2
 from textregion.weights import _sam2_config
 
 from .conftest import WEIGHTS
@@ -69,3 +72,32 @@ def test_hub_ids_go_through_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_checkpoint_of_another_model_names_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"does not fit the config sam2\.1_hiera_t\.yaml.*--model_cfg"):
         load_sam2(CHECKPOINT, "configs/sam2.1/sam2.1_hiera_t.yaml", "cpu")
+
+
+def test_compiled_towers_are_the_ones_that_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+
+    def compile_(function: Callable[..., Any]) -> Callable[..., Any]:
+        def compiled(*args: Any, **kwargs: Any) -> Any:
+            ran.append(function.__name__)
+            return function(*args, **kwargs)
+
+        return compiled
+
+    in_place: list[str] = []
+    monkeypatch.setattr(torch, "compile", compile_)
+    monkeypatch.setattr(nn.Module, "compile", lambda module: in_place.append(type(module).__name__))
+    segmenter = TextRegionSegmenter.from_pretrained(device="cpu", compiled=True)
+    assert in_place == ["ImageEncoder"]
+    segmenter.encode(np.zeros((64, 96, 3), np.uint8), masks=RegionMasks.from_masks(torch.ones(1, 1, 1), (64, 96)))
+    assert ran[0] == "neg"
+    assert set(ran[1:]) == {"patch_features"}
+
+
+def test_a_machine_that_cannot_compile_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(function: Callable[..., Any]) -> Callable[..., Any]:
+        raise RuntimeError("no C++ compiler was found")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(UserError, match=r"cannot compile models here \(no C\+\+ compiler was found\): leave --compile"):
+        TextRegionSegmenter.from_pretrained(device="cpu", compiled=True)

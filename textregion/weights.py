@@ -46,6 +46,7 @@ def load_segmenter(
     task: Task = "demo",
     options: SegmenterOptions | Mapping[str, Any] | None = None,
     text_cache: str | os.PathLike[str] | None = None,
+    compiled: bool = False,
     clock: StageClock | None = None,
 ) -> Segmenter:
     """A segmenter by names; without any, the bundled miniatures with the settings that suit them.
@@ -61,6 +62,7 @@ def load_segmenter(
         task: whose preset the options start from.
         options: complete options, or single ones over the preset.
         text_cache: folder that word embeddings are kept in.
+        compiled: let ``torch.compile`` make faster code of both image towers; the first picture then takes a minute.
         clock: adds up the time of every stage.
 
     Raises:
@@ -77,11 +79,23 @@ def load_segmenter(
         checkpoint = check_sam2(sam2_checkpoint, model_cfg)
         model = load_sam2(checkpoint, model_cfg, where)
         encoder = load_encoder(architecture, pretrained, device=where, cache_dir=clip_download_root)
+    if compiled:
+        _compile(encoder, model, where)
     if not isinstance(options, SegmenterOptions):
         options = SegmenterOptions.from_mapping({**PRESETS[task], **suited, **(options or {})})
     generator = MaskGenerator(model, options, precision)
     text = TextBank(encoder, text_cache, precision)
     return cls(encoder, generator, options, text=text, precision=precision, clock=clock)
+
+
+def _compile(encoder: Any, sam2_model: Any, device: torch.device) -> None:
+    """Compile what takes the image towers' time, once something small has shown that this machine can."""
+    try:
+        torch.compile(torch.neg)(torch.zeros(1, device=device))
+    except Exception as error:  # of PyTorch, of a compiler that is not there, of a driver ...
+        raise UserError(f"PyTorch cannot compile models here ({reason_of(error)}): leave --compile out.") from None
+    encoder.patch_features = torch.compile(encoder.patch_features)
+    sam2_model.image_encoder.compile()
 
 
 def uses_miniatures(*names: object) -> bool:

@@ -148,6 +148,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--device", help="cpu, cuda, cuda:N or mps; default: the best there is")
     group.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32", help="precision of the frozen models")
+    add_boolean(group, "--compile", False, "torch.compile for both image towers: pays over many pictures")
+    group.add_argument("--text_cache", metavar="DIR", help="keep embeddings of words on disk between runs")
 
 
 def add_method_options(parser: argparse.ArgumentParser, skip: Collection[str] = ()) -> None:
@@ -229,6 +231,8 @@ def load_segmenter(
         dtype=args.dtype,
         task=task,
         options={**(extra_options or {}), **method_options(args)},
+        text_cache=args.text_cache,
+        compiled=args.compile,
         clock=clock,
     )
 
