@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -12,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -21,7 +24,7 @@ from skimage import data
 from torch import nn
 
 import TextRegionSegmenter as demo
-from textregion import Encoder, MaskGenerator, SegmenterOptions, TextRegionSegmenter, visualize
+from textregion import Encoder, MaskGenerator, RegionTokens, SegmenterOptions, TextRegionSegmenter, visualize
 from textregion.image import load_rgb
 from textregion.text import TextBank
 from utils import cli
@@ -114,7 +117,7 @@ def check_results(folder: Path, stem: str, picture: Path, words: Sequence[str]) 
     for region in content["regions"]:
         mask = coco_mask.decode(region["segmentation"])
         assert mask.shape == size
-        assert mask.sum() == region["area"] > 0
+        assert mask.sum() == region["area"]  # 0 where a region of the resized picture is less than a pixel of this one
         assert coco_mask.toBbox(region["segmentation"]).tolist() == region["bbox"]
         assert words[region["word_index"]] == region["word"]
     with Image.open(folder / f"{stem}_labels.png") as labels:
@@ -144,7 +147,9 @@ def test_photographs_become_overlays_label_maps_regions_and_heat_maps(
         assert re.search(rf"\b{stage} \d+\.\d s\b", summary)
     found = 0
     for stem, suffix in (("astronaut", "png"), ("cat", "jpg"), ("coffee", "jpg")):
-        found += len(check_results(out, stem, photos / f"{stem}.{suffix}", WORDS)["regions"])
+        regions = check_results(out, stem, photos / f"{stem}.{suffix}", WORDS)["regions"]
+        assert all(region["area"] > 0 for region in regions)
+        found += len(regions)
     assert found > 3
     # The label map is the library's, pixel by pixel.
     segmenter = tiny(demo.build_parser().parse_args([]), "demo")
@@ -235,6 +240,7 @@ def bad_files(folder: Path, photos: Path) -> None:
     (folder / "cut.jpg").write_bytes((photos / "cat.jpg").read_bytes()[:900])
     (folder / "cut.png").write_bytes((photos / "astronaut.png").read_bytes()[:3000])
     (folder / "no_pictures").mkdir()
+    (folder / "loop.png").symlink_to("loop.png")
     (folder / "in_place").write_text("a file")
     yamls: dict[str, Any] = {
         "no_label": {"cat.jpg": {"labels": ["dog"]}},
@@ -264,6 +270,8 @@ BAD = [
     ("--image_list text.png --labels dog", "Picture 'text.png' is not an image"),
     ("--image_list cut.jpg --labels dog", "Picture 'cut.jpg' is damaged"),
     ("--image_list cut.png --labels dog", "Picture 'cut.png' is damaged"),
+    ("--image_list loop.png --labels dog", "Picture 'loop.png' is no file"),
+    (f"--image_list {'a' * 5000}.png --labels dog", "does not exist"),
     ("--image_list no_pictures --labels dog", "no pictures in 'no_pictures'"),
     ("--image_list *.bmp --labels dog", "no pictures in '*.bmp'"),
     ("--image_list cat.jpg", "no words for picture 'cat.jpg': give --labels"),
@@ -286,6 +294,7 @@ BAD = [
     ("--image_query_cfg latin.yaml", "'latin.yaml' is not a plain YAML file"),
     (f"{CAT} --output_dir in_place", "Output folder 'in_place' cannot be written to"),
     (f"{CAT} --output_dir in_place/below", "Output folder 'in_place/below' cannot be written to"),
+    (f"{CAT} --output_dir {'a' * 5000}", "cannot be written to (File name too long)"),
     (f"{CAT} --pred_iou_thresh 3", "'pred_iou_thresh' must be a number from 0 to 1"),
     (f"{CAT} --clip_architecture ViT-Z", "Unknown architecture 'ViT-Z'"),
     (f"{CAT} --clip_architecture ViT-B/16 --clip_pretrained mine", "'mine' are neither a file nor a tag"),
@@ -356,6 +365,72 @@ def test_a_picture_whose_results_cannot_be_written_leaves_none(
     assert ended.status == 2
     assert "cannot be written" in ended.errors[0]
     assert os.listdir(tmp_path / "out") == ["cat_regions.json"]
+
+
+def test_a_folder_that_may_not_be_read_is_one_sentence(
+    run: Run, no_models: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    ended = run("--image_list", tmp_path, "--labels", "dog")
+    said = f"error: Folder {str(tmp_path)!r} cannot be read (Permission denied): check --image_list."
+    assert (ended.status, ended.errors) == (2, [said])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        cv2.error("Failed to allocate 9 bytes in function 'OutOfMemoryError'"),
+    ],
+)
+def test_a_picture_that_is_too_large_for_the_memory_does_not_stop_the_others(
+    run: Run,
+    tiny: Callable[..., TextRegionSegmenter],
+    photos: Path,
+    tmp_path: Path,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encode = TextRegionSegmenter.encode
+
+    def fail_on_the_cat(segmenter: TextRegionSegmenter, picture: np.ndarray) -> RegionTokens:
+        if picture.shape == load_rgb(photos / "cat.jpg").shape:
+            raise error
+        return encode(segmenter, picture)
+
+    monkeypatch.setattr(TextRegionSegmenter, "encode", fail_on_the_cat)
+    listed = (photos / "cat.jpg", photos / "coffee.jpg")
+    ended = run("--image_list", *listed, "--labels", "dog", "--output_dir", "out")
+    assert ended.status == 2
+    assert len(ended.errors) == 1
+    assert f"not enough memory for picture {str(photos / 'cat.jpg')!r}" in ended.errors[0]
+    assert sorted(os.listdir(tmp_path / "out")) == [f"coffee_{kind}" for kind in KINDS[1:]]
+
+
+def test_a_fault_of_ours_is_not_taken_for_a_lack_of_memory(
+    run: Run, tiny: Callable[..., TextRegionSegmenter], photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(TextRegionSegmenter, "encode", fail)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        demo.main(["--image_list", str(photos / "cat.jpg"), "--labels", "dog"])
+
+
+def test_a_line_of_the_summary_holds_names_of_every_kind(run: Run, no_models: None, tmp_path: Path) -> None:
+    names = ("two\nlines.png", "a  b.png", "\x1bred.png", "bytes\udcff.png")
+    ended = run("--image_list", *names, "--labels", "dog")
+    assert ended.status == 2
+    assert ended.out == "Segmented 0 of 4 pictures; failed: " + ", ".join(
+        ["'two\\nlines.png'", "a  b.png", "'\\x1bred.png'", "'bytes\\udcff.png'\n"]
+    )
+    assert [line.split(" does not exist")[0] for line in ended.errors] == [f"error: Picture {name!r}" for name in names]
 
 
 def test_the_demos_own_pictures_and_words() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -97,3 +98,24 @@ def test_files_are_written_all_or_none(tmp_path: Path) -> None:
         export.write_files({first: b"newer", tmp_path / "no folder" / "c.txt": b"three"})
     assert first.read_bytes() == b"new"
     assert sorted(os.listdir(tmp_path)) == ["a.txt", "b.txt"]
+
+
+def test_a_full_disk_is_told_with_the_results_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(path: Path, content: bytes) -> int:
+        if path.name.startswith(".b.txt"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, content)
+
+    write = Path.write_bytes
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    with pytest.raises(UserError) as caught:
+        export.write_files({tmp_path / "a.txt": b"one", tmp_path / "b.txt": b"two"})
+    assert str(caught.value) == f"Result {str(tmp_path / 'b.txt')!r} cannot be written: No space left on device."
+    assert os.listdir(tmp_path) == []
+
+
+def test_half_characters_are_escaped_in_json() -> None:
+    regions = RegionTokens(torch.eye(1), RegionMasks.from_masks(torch.ones(1, 2, 2)), (2, 2), (2, 2))
+    content = export.regions_json(regions, torch.ones(1, 1), ["名"], image="a\udcff🐶.png")
+    assert json.loads(content.decode("utf-8"))["image"] == "a\udcff🐶.png"
+    assert "名" in content.decode("utf-8")
