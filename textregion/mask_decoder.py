@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .mask_attention import Keys, Projection, centre, look, mixture, projection
+
 LOGIT_LIMIT = 32.0
 """Mask logits are clamped to [-32, 32]."""
 CPU_CHUNK_BYTES, GPU_CHUNK_BYTES = 24 * 2**20, 2**30
@@ -67,38 +69,6 @@ def _prompt_tokens(model: Any, points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class _Projection:
-    """A linear map of the keys: its weight (C, k), and its result as far as all prompts have it in common."""
-
-    weight: Tensor
-    shared: Tensor
-    """The projected shared part, which every prompt scales: (k, N), or (N, k) in the upscaling."""
-    fixed: Tensor
-    """Projected offset, position and the bias, of the same shape or (k, 1)."""
-
-    def __call__(self, keys: _Keys | None) -> Tensor:
-        """(B, k, N); (1, k, N) before any prompt has changed the keys."""
-        if keys is None:
-            return (self.shared + self.fixed)[None]
-        rows = (keys.rows @ self.weight).transpose(1, 2)
-        return torch.addcmul(self.fixed, self.shared, keys.scale).baddbmm_(rows, keys.mix)
-
-
-@dataclass(frozen=True)
-class _Keys:
-    """The picture's tokens for B prompts, but for the offset."""
-
-    scale: Tensor
-    """(B, 1, N)."""
-    mix: Tensor
-    """(B, r, N)."""
-    rows: Tensor
-    """(B, r, C)."""
-    values: Tensor | None
-    """(B, N, C): the tokens themselves, offset and all; None after the last layer, where nothing is added to them."""
-
-
-@dataclass(frozen=True)
 class _Layer:
     """One two-way block of the package and the projections of the keys that come into it."""
 
@@ -107,9 +77,9 @@ class _Layer:
     """(N, C) float32 shared part of the keys that come in."""
     offset: Tensor
     """(C,) their offset."""
-    key: _Projection
-    value: _Projection
-    query: _Projection
+    key: Projection
+    value: Projection
+    query: Projection
 
 
 class _PictureDecoder:
@@ -135,10 +105,10 @@ class _PictureDecoder:
         for block in decoder.transformer.layers:
             self.layers.append(_layer(block, shared, offset, position, dtype))
             # LayerNorm takes the mean away and multiplies by 1 / std, the prompt's scale, and its weight.
-            shared, offset = _centre(shared) * block.norm4.weight, block.norm4.bias
+            shared, offset = centre(shared) * block.norm4.weight, block.norm4.bias
         last = decoder.transformer.final_attn_token_to_image
-        self.last_key = _projection(last.k_proj, shared, offset, position, dtype)
-        self.last_value = _projection(last.v_proj, shared, offset, None, dtype)
+        self.last_key = projection(last.k_proj, shared, offset, position, dtype)
+        self.last_value = projection(last.v_proj, shared, offset, None, dtype)
         self._prepare_upscaling(shared, offset, high_res)
 
     @property
@@ -155,29 +125,27 @@ class _PictureDecoder:
             queries, keys = self._run(layer, queries, keys, tokens)
         assert keys is not None
         transformer, first = self.decoder.transformer, int(self.decoder.pred_obj_scores)
-        seen = _look(
-            transformer.final_attn_token_to_image, queries + tokens, self.last_key(keys), self.last_value(keys)
-        )
+        seen = look(transformer.final_attn_token_to_image, queries + tokens, self.last_key(keys), self.last_value(keys))
         queries = transformer.norm_final_attn(queries + seen)
         iou = self.decoder.iou_prediction_head(queries[:, first])[:, 1:]
         networks = list(self.decoder.output_hypernetworks_mlps)[1:]
         weights = [network(queries[:, first + 2 + i]) for i, network in enumerate(networks)]
         return self._masks(keys, torch.stack(weights, dim=1).to(self.dtype)), iou
 
-    def _run(self, layer: _Layer, queries: Tensor, keys: _Keys | None, tokens: Tensor) -> tuple[Tensor, _Keys]:
+    def _run(self, layer: _Layer, queries: Tensor, keys: Keys | None, tokens: Tensor) -> tuple[Tensor, Keys]:
         block = layer.block
         if block.skip_first_layer_pe:
             queries = block.norm1(block.self_attn(queries, queries, queries))
         else:
             placed = queries + tokens
             queries = block.norm1(queries + block.self_attn(placed, placed, queries))
-        seen = _look(block.cross_attn_token_to_image, queries + tokens, layer.key(keys), layer.value(keys))
+        seen = look(block.cross_attn_token_to_image, queries + tokens, layer.key(keys), layer.value(keys))
         queries = block.norm2(queries + seen)
         queries = block.norm3(queries + block.mlp(queries))
-        mix, rows = _mixture(block.cross_attn_image_to_token, queries + tokens, queries, layer.query(keys))
+        mix, rows = mixture(block.cross_attn_image_to_token, queries + tokens, queries, layer.query(keys))
         return queries, self._absorb(layer, keys, mix, rows)
 
-    def _absorb(self, layer: _Layer, keys: _Keys | None, mix: Tensor, rows: Tensor) -> _Keys:
+    def _absorb(self, layer: _Layer, keys: Keys | None, mix: Tensor, rows: Tensor) -> Keys:
         """The keys after ``mix`` (B, r, N) of ``rows`` (B, r, C) is added to them and they are normalised."""
         norm, count = layer.block.norm4, len(mix)
         old = layer.shared.to(self.dtype).expand(count, -1, -1) if keys is None else keys.values
@@ -193,11 +161,11 @@ class _PictureDecoder:
                 values[:, band] = part
         # A token's weights sum to 1 in every head, so the offset can ride on the rows.
         rows = rows + layer.offset / layer.block.cross_attn_image_to_token.num_heads
-        rows = (_centre(rows) * norm.weight).to(self.dtype)
+        rows = (centre(rows) * norm.weight).to(self.dtype)
         if keys is None:
-            return _Keys(scale, mix.mul_(scale), rows, values)
-        old_rows = _centre(keys.rows.float()) * norm.weight
-        return _Keys(
+            return Keys(scale, mix.mul_(scale), rows, values)
+        old_rows = centre(keys.rows.float()) * norm.weight
+        return Keys(
             keys.scale * scale,
             torch.cat([keys.mix, mix], dim=1).mul_(scale),
             torch.cat([old_rows.to(self.dtype), rows], dim=1),
@@ -213,12 +181,12 @@ class _PictureDecoder:
             finest, finer = (level.float() for level in high_res)
             fixed = fixed + _pixel_rows(finer, self.size_hw, 1)
             fine = fine + _pixel_rows(finest, self.size_hw, 2).reshape(len(fine), -1)
-        self.first = _Projection(
+        self.first = Projection(
             weight.to(self.dtype), (shared @ weight).to(self.dtype), (fixed + offset @ weight).to(self.dtype)
         )
         self.second_weight, self.second_fixed = _pixel_weight(second).to(self.dtype), fine.to(self.dtype)
 
-    def _masks(self, keys: _Keys, weights: Tensor) -> Tensor:
+    def _masks(self, keys: Keys, weights: Tensor) -> Tensor:
         """Upscaled keys times the hypernetworks' weights (B, 3, C / 8): logits (B, 3, 4 h, 4 w) float16."""
         count, masks, _ = weights.shape
         height, width = self.size_hw
@@ -233,7 +201,7 @@ class _PictureDecoder:
             .reshape(count, masks, 4 * height, 4 * width)
         )
 
-    def _band_logits(self, keys: _Keys, rows: Tensor, weights: Tensor, band: slice) -> Tensor:
+    def _band_logits(self, keys: Keys, rows: Tensor, weights: Tensor, band: slice) -> Tensor:
         """(B, 3, tokens, 16) for a band of tokens."""
         _, norm, first_activation, _, second_activation = self.decoder.output_upscaling
         fixed = self.first.fixed[band] if len(self.first.fixed) > 1 else self.first.fixed
@@ -262,68 +230,10 @@ def _layer(block: Any, shared: Tensor, offset: Tensor, position: Tensor, dtype: 
         block,
         shared,
         offset,
-        key=_projection(look.k_proj, shared, offset, position, dtype),
-        value=_projection(look.v_proj, shared, offset, None, dtype),
-        query=_projection(mix.q_proj, shared, offset, position, dtype),
+        key=projection(look.k_proj, shared, offset, position, dtype),
+        value=projection(look.v_proj, shared, offset, None, dtype),
+        query=projection(mix.q_proj, shared, offset, position, dtype),
     )
-
-
-def _projection(
-    linear: Any, shared: Tensor, offset: Tensor, position: Tensor | None, dtype: torch.dtype
-) -> _Projection:
-    """A linear layer of the package on keys, or on keys plus position."""
-    weight = linear.weight
-    fixed = (weight @ offset + linear.bias)[:, None]
-    if position is not None:
-        fixed = fixed + weight @ position.T
-    return _Projection(weight.T.to(dtype), (weight @ shared.T).to(dtype), fixed.to(dtype))
-
-
-def _look(attention: Any, queries: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Prompt tokens (B, T, C) attend to the picture, whose key and value are (B, d, N) or (1, d, N): (B, T, C)."""
-    heads = attention.num_heads
-    query = _heads(attention.q_proj(queries), heads)
-    query = _fold(query * query.shape[-1] ** -0.5, len(key)).to(key.dtype)
-    weights = (query @ key.unflatten(1, (heads, -1))).softmax(-1)
-    seen = weights @ value.unflatten(1, (heads, -1)).transpose(2, 3)
-    seen = _unfold(seen, len(queries)).transpose(1, 2).flatten(2)
-    out: Tensor = attention.out_proj(seen.float())
-    return out
-
-
-def _mixture(attention: Any, placed: Tensor, tokens: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
-    """The picture attends to the prompt tokens: weights (B, heads * T, N) and what they weigh, (B, heads * T, C).
-
-    Args:
-        placed, tokens: (B, T, C) tokens that the keys and the values of the attention come from.
-        query: (B, d, N) or (1, d, N), of the picture.
-    """
-    heads = attention.num_heads
-    key = _heads(attention.k_proj(placed), heads)
-    key = _fold(key * key.shape[-1] ** -0.5, len(query)).to(query.dtype)
-    scores = _unfold(key @ query.unflatten(1, (heads, -1)), len(placed))
-    out = attention.out_proj
-    rows = _heads(attention.v_proj(tokens), heads) @ out.weight.T.unflatten(0, (heads, -1)) + out.bias / heads
-    return scores.softmax(2).flatten(1, 2), rows.flatten(1, 2)
-
-
-def _heads(values: Tensor, heads: int) -> Tensor:
-    """(B, T, d) -> (B, heads, T, d / heads)."""
-    return values.unflatten(2, (heads, -1)).transpose(1, 2)
-
-
-def _fold(values: Tensor, batch: int) -> Tensor:
-    """(B, heads, T, d) -> (batch, heads, B / batch * T, d): prompts that share a picture as more tokens."""
-    return values.unflatten(0, (batch, -1)).transpose(1, 2).flatten(2, 3)
-
-
-def _unfold(values: Tensor, prompts: int) -> Tensor:
-    """The opposite of :func:`_fold`."""
-    return values.unflatten(2, (prompts // len(values), -1)).transpose(1, 2).flatten(0, 1)
-
-
-def _centre(rows: Tensor) -> Tensor:
-    return rows - rows.mean(-1, keepdim=True)
 
 
 def _token_rows(grid: Tensor) -> Tensor:
