@@ -43,7 +43,7 @@ _INK, _PAPER = (24, 24, 24), (255, 255, 255)
 _BLANK_NAME = "no region"
 _FONT = str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf")
 _MOST_LINES = 3
-_SMALLEST_LETTERS, _LARGEST_LETTERS = 14, 400
+_SMALLEST_LETTERS, _LARGEST_LETTERS = 14, 100
 
 
 def word_colours(words: Sequence[str]) -> Colours:
