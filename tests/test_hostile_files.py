@@ -144,6 +144,7 @@ def test_a_bad_checkpoint_is_one_sentence_and_runs_nothing(model: str, name: str
     assert not mark.exists()
 
 
+@pytest.mark.filterwarnings("ignore:Python 3.14 will")
 @pytest.mark.parametrize("name", ["zip.pt", "legacy.pt", "tar.pt", "bare.pt"])
 def test_the_bait_is_one(name: str, tmp_path: Path) -> None:
     path, mark = tmp_path / name, tmp_path / "ran"
