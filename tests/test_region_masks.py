@@ -114,3 +114,14 @@ def test_the_foreground_is_where_the_full_mask_is_above_zero(seed: int, size_hw:
     for region, whole in enumerate(masks.full() > 0):
         assert torch.equal(masks.foreground(region), whole)
     assert torch.equal(masks.foreground(1, (9, 11)), masks.full((9, 11))[1] > 0)
+
+
+@pytest.mark.parametrize("size_hw", [(1, 8), (8, 1), (1, 1)])
+def test_a_region_between_the_pixels_of_a_narrow_picture_has_no_foreground(size_hw: tuple[int, int]) -> None:
+    masks = torch.zeros(2, 8, 8)
+    masks[0, :2, :2] = 1
+    masks[1] = 1
+    regions = RegionMasks.from_masks(masks, size_hw)
+    assert not regions.foreground(0).any()
+    assert regions.foreground(1).all()
+    assert torch.equal(torch.stack([regions.foreground(0), regions.foreground(1)]), regions.full() > 0)

@@ -93,8 +93,10 @@ class RegionMasks:
         rows, cols = self.axes(size_hw or self.output_hw)
         (cell_rows, row_cell), (cell_cols, col_cell) = rows.cells(), cols.cells()
         window = self[torch.tensor([region])].window(rows, cols)
-        inside, touched = (bound[0] > 0 for bound in window.bounds(cell_rows, cell_cols))
         mask = torch.zeros(len(rows), len(cols), dtype=torch.bool, device=self.device)
+        if len(window.regions) == 0:
+            return mask  # it lies between the few pixels of a narrow picture
+        inside, touched = (bound[0] > 0 for bound in window.bounds(cell_rows, cell_cols))
         y, x = touched.any(1)[row_cell].nonzero().flatten(), touched.any(0)[col_cell].nonzero().flatten()
         if len(y) == 0:
             return mask
