@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.endurance.trials import LARGE, Evaluation, finish, lines_of, start_run, wait_for
+from tests.endurance.trials import LARGE, Evaluation, finish, lines_of, processor_time, start_run, wait_for
 
 pytestmark = pytest.mark.endurance
 BOUND = 2.0
@@ -47,17 +47,20 @@ def test_ends_within_two_seconds(evaluation: Evaluation, tmp_path: Path, figure:
 
     for part in (0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 0.95):
         run = start_run(evaluation.command(tmp_path / "small"), start_new_session=True)
-        time.sleep(part * evaluation.start_up)
+        spent = part * evaluation.start_up
+        assert wait_for(lambda run=run, spent=spent: processor_time(run) >= spent, run)  # type: ignore[misc]
         end(run, f"{part:.0%} of start-up")
-    for moment, count in (("first record", 2), ("later record", len(evaluation.keys) // 2)):
+    for moment, more in (("next record", 1), ("later record", len(evaluation.keys) // 2)):
+        wanted = max(lines_of(tmp_path / "small"), 1) + more
         run = start_run(evaluation.command(tmp_path / "small"), start_new_session=True)
-        assert wait_for(lambda count=count: lines_of(tmp_path / "small") >= count, run)  # type: ignore[misc]
+        assert wait_for(lambda wanted=wanted: lines_of(tmp_path / "small") >= wanted, run)  # type: ignore[misc]
         end(run, moment)
     for delay in (0.0, 0.5, 1.0):
-        run = start_run(evaluation.command(tmp_path / "large", *LARGE), start_new_session=True)
-        assert wait_for(lambda: lines_of(tmp_path / "large") >= 1, run)
+        folder = tmp_path / f"large {delay}"
+        run = start_run(evaluation.command(folder, *LARGE), start_new_session=True)
+        assert wait_for(lambda folder=folder: lines_of(folder) >= 1, run)  # type: ignore[misc]
         time.sleep(delay)
-        end(run, f"large picture after {delay} s")
+        end(run, f"{delay} s into a large picture")
     _show(evaluation, seconds, figure)
     assert finish(evaluation.command(tmp_path / "small")).returncode == 0
     evaluation.check(tmp_path / "small")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.endurance.trials import Evaluation, finish, lines_of, start_run, wait_for
+from tests.endurance.trials import Evaluation, finish, lines_of, processor_time, start_run, wait_for
 
 pytestmark = pytest.mark.endurance
 KILLS = 20
@@ -33,7 +33,8 @@ def test_killed_twenty_times(evaluation: Evaluation, tmp_path: Path, figure: Cal
     for kill in range(KILLS):
         run = start_run(evaluation.command(tmp_path))
         if kill in early:
-            time.sleep(draw.uniform(0.05, 0.95) * evaluation.start_up)  # there is nothing to be waited for
+            spent = draw.uniform(0.05, 0.95) * evaluation.start_up
+            assert wait_for(lambda run=run, spent=spent: processor_time(run) >= spent, run)  # type: ignore[misc]
         else:
             there = max(lines_of(tmp_path), 1)
             room = (whole - there) // (KILLS - kill)

@@ -63,10 +63,9 @@ def test_memory_and_open_files(name: str, more: list[str], tmp_path: Path, figur
     assert wait_for(lambda: lines_of(work) > 1, run)
     samples = list(_samples(run, work / "records.rank0.jsonl"))
     assert run.returncode == 0
-    later = [sample for sample in samples if sample.pictures >= EARLY]
-    early, last = later[0], later[-1]
-    assert early.pictures < EARLY + 20 and last.pictures > PICTURES - 20
-    open_files = {sample.files for sample in later if sample.pictures < PICTURES}
+    early, last = (next(sample for sample in samples if sample.pictures >= count) for count in (EARLY, PICTURES))
+    assert early.pictures < EARLY + 20
+    open_files = {sample.files for sample in samples if EARLY <= sample.pictures < PICTURES}
     figure(
         f"{name}: {PICTURES} pictures in {time.monotonic() - start:.0f} s, {early.resident:.0f} MiB after picture "
         f"{early.pictures}, {last.resident:.0f} MiB after picture {last.pictures} "
