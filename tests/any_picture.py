@@ -24,11 +24,12 @@ from utils import cli
 MODES_OF = {
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
     "JPEG": ("L", "RGB", "CMYK"),
-    "TIFF": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I", "F"),
+    # Pillow below 13 cannot read what it writes in YCbCr.
+    "TIFF": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "LAB", "I;16", "I", "F"),
     "GIF": ("1", "L", "P", "RGB", "RGBA"),
     "WEBP": ("RGB", "RGBA"),
     "BMP": ("1", "L", "P", "RGB"),
-    "PPM": ("1", "L", "RGB", "I;16"),
+    "PPM": ("1", "L", "RGB", "I"),
     "JPEG2000": ("L", "LA", "RGB", "RGBA"),
 }
 WITH_EXIF = ("PNG", "JPEG", "TIFF", "WEBP")
