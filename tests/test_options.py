@@ -51,6 +51,9 @@ def test_defaults_of_the_paper() -> None:
         ({"region_logit_scale": float("inf")}, "a finite number"),
         ({"global_patch_threshold": float("nan")}, "a finite number"),
         ({"scale": (10**400, 1)}, "at most 65536"),
+        ({"points_per_side": 10**6}, "at most 256"),
+        ({"upsample_times": 17}, "at most 16"),
+        ({"crop_size": 10**5}, "at most 4096"),
     ],
 )
 def test_a_wrong_option_is_one_clear_sentence(change: dict[str, Any], said: str) -> None:

@@ -126,6 +126,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 _BOOLS = ("fuse_mask", "remove_global_patch", "pool_mlp", "normalize_values")
 _POSITIVE_INTS = ("global_views", "upsample_times", "points_per_side")
+_MOST = {"points_per_side": 256, "upsample_times": 16, "crop_size": 4096}
+"""More than any use takes, and less than what would need all of a machine's memory before a picture is read."""
 _NATURALS = ("min_size", "points_per_batch", "view_batch")
 _FRACTIONS = (
     "pred_iou_thresh",
@@ -166,5 +168,8 @@ def _check_ranges(options: SegmenterOptions) -> None:
     size = options.crop_size
     if size is not None and (type(size) is not int or size < 1):
         raise UserError(f"Option 'crop_size' must be a whole number of pixels or None, but got {size!r}.")
+    for name, most in _MOST.items():
+        if (getattr(options, name) or 0) > most:
+            raise UserError(f"Option {name!r} must be at most {most}, but got {getattr(options, name)}.")
     if options.global_views not in (1, 2):
         raise UserError(f"Option 'global_views' must be 1 or 2, but got {options.global_views}.")
