@@ -86,7 +86,7 @@ def class_probabilities(
     canvas = _Canvas(masks, scores * scale, size_hw, scale, uncovered, dense, mask_type)
 
     def probabilities(logits: Tensor) -> Tensor:
-        return _merge(torch.softmax(logits, dim=0), class_of)
+        return _merge(torch.softmax(logits, 1).T, class_of)
 
     classes = scores.shape[1] if class_of is None else len(set(class_of))
     rows = BAND_BYTES // (4 * classes * size_hw[1])
@@ -97,13 +97,10 @@ def class_probabilities(
 
 
 def _most_probable(logits: Tensor) -> Tensor:
-    """(K, n) logits, overwritten -> (2, n): the first of the most probable words, and its probability."""
+    """(n, K) -> (2, n): the first of the most probable words, and its probability."""
     # The most probable class holds the most probable word, so no class needs its own probability.
-    logits.sub_(logits.amax(0))
-    words = len(logits)
-    from_end = torch.arange(words, 0, -1, dtype=torch.float32, device=logits.device)[:, None]
-    best = torch.eq(logits, 0, out=torch.empty_like(logits))  # as numbers, which are faster than truth values
-    return torch.stack([words - best.mul_(from_end).amax(0), logits.exp_().sum(0).reciprocal_()])
+    confidence, labels = torch.softmax(logits, 1).max(1)
+    return torch.stack([labels.to(confidence.dtype), confidence])
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,7 @@ class _Canvas:
 
         Args:
             rows: the band.
-            decide: logits of the words (K, n), which may be overwritten -> values (V, n).
+            decide: logits of the words (n, K) -> values (V, n).
             out: (V, rows, W), written to.
         """
         cells = CELLS if out.device.type == "cpu" else GPU_CELLS
@@ -167,14 +164,14 @@ class _Canvas:
     def _render_block(self, rows: _Span, cols: _Span, decide: Callable[[Tensor], Tensor], out: Tensor) -> None:
         cell_rows, cell_cols = self.cell_rows[rows.cells], self.cell_cols[cols.cells]
         window = self.masks.window(cell_rows, cell_cols)
-        scaled = self.scaled[window.regions].T
+        scaled = self.scaled[window.regions]
         low, high = window.bounds(cell_rows, cell_cols)
         inside, outside = (low > 0) if self.hard else (low >= 1), high <= 0
         alike = (inside | outside).all(0)
         if self.uncovered == "dense":
             alike &= inside.any(0)
-        values = inside.flatten(1).float()
-        parts = [decide(self._logits(scaled, part)) for part in values.split(self._pixels_at_a_time, dim=1)]
+        values = inside.flatten(1).float().T
+        parts = [decide(self._logits(scaled, part)) for part in values.split(self._pixels_at_a_time)]
         row_cell = self.row_cell[rows.pixels] - rows.cells.start
         col_cell = self.col_cell[cols.pixels] - cols.cells.start
         of_cells = torch.cat(parts, dim=1).unflatten(1, alike.shape)
@@ -187,17 +184,16 @@ class _Canvas:
             out[:, at_y, at_x] = decide(self._logits(scaled, values, (row, col)))
 
     def _logits(self, scaled: Tensor, values: Tensor, at: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """(K, r) scaled scores and masks (r, n) at n pixels -> (K, n); ``at`` has rows and columns of single pixels."""
-        logits = scaled @ values
+        """Masks (n, r) at n pixels and scaled scores (r, K) -> (n, K); ``at`` has rows and columns of single pixels."""
+        logits = values @ scaled
         if self.uncovered == "uniform" or (self.uncovered == "dense" and at is None):
             return logits
-        bare = (values <= 0).all(0)
+        bare = (values <= 0).all(1)
         if self.uncovered == "first":
-            logits[0].masked_fill_(bare, self.scale)
+            logits[:, 0].masked_fill_(bare, self.scale)
         elif self.dense is not None and at is not None and bool(bare.any()):
             row, col = (place[bare] for place in at)
-            fallback = sample_points(self.dense, self.dense_rows[row], self.dense_cols[col])
-            logits[:, bare] = fallback.T * self.scale
+            logits[bare] = sample_points(self.dense, self.dense_rows[row], self.dense_cols[col]) * self.scale
         return logits
 
     @property

@@ -105,7 +105,7 @@ class RegionMasks:
         part = inside[row_cell][:, col_cell]
         # Only the cells that the region's border runs through have to be looked at pixel by pixel.
         y, x = (touched & ~inside)[row_cell][:, col_cell].nonzero(as_tuple=True)
-        part[y, x] = window.at_points(rows[y + box[0].start], cols[x + box[1].start])[0] > 0
+        part[y, x] = window.at_points(rows[y + box[0].start], cols[x + box[1].start])[:, 0] > 0
         mask[box] = part
         return mask
 
@@ -167,9 +167,9 @@ class Window:
         return self.logits.permute(1, 2, 0).contiguous()
 
     def at_points(self, rows: Axis, cols: Axis) -> Tensor:
-        """(r, p) float16: the soft masks at p (row, column) pairs."""
+        """(p, r) float16: the soft masks at p (row, column) pairs."""
         values = sample_points(self._channels_last, rows.shifted(self.corner[0]), cols.shifted(self.corner[1]))
-        return _join(values.T.half(), self.region_of)
+        return _join(values.half().T, self.region_of).T
 
 
 def _join(members: Tensor, region_of: Tensor) -> Tensor:
