@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib.metadata
 import json
 import platform
@@ -37,6 +39,7 @@ class Meter:
     peak_bytes: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _give_back()
         self.base = _memory(self.device)
         self._run: dict[str, float] = {}
 
@@ -157,6 +160,12 @@ def _memory(device: torch.device) -> int:
     except OSError:
         return 0
     return pages * 4096
+
+
+def _give_back() -> None:
+    """Let the C library return what earlier work has freed, or what comes next would seem to need nothing."""
+    with contextlib.suppress(OSError, AttributeError):  # glibc only
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @contextmanager

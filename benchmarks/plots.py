@@ -22,6 +22,8 @@ def plot_stages(results: dict[str, Any], path: Path) -> None:
     for row, case in enumerate(cases):
         label = f"{case['pair']}\n{case['size']}, {case['dtype']}"
         for place, kind, parts in ((-0.2, "bare", case["bare"]), (0.2, "whole", case["stages"])):
+            if not parts:
+                continue
             start = 0.0
             for stage in stages:
                 seconds = parts.get(stage, 0.0)
@@ -30,7 +32,7 @@ def plot_stages(results: dict[str, Any], path: Path) -> None:
                 named.add(stage)
                 start += seconds
             axes.text(start, row + place, f" {start:.1f} s", va="center", fontsize=7)
-            ticks.append((row + place, f"{label if kind == 'bare' else ''}  {kind}"))
+            ticks.append((row + place, f"{label if kind == 'bare' or not case['bare'] else ''}  {kind}"))
     axes.set_yticks([place for place, _ in ticks], [text for _, text in ticks], fontsize=7)
     axes.invert_yaxis()
     axes.set_xlabel("seconds")
@@ -40,18 +42,23 @@ def plot_stages(results: dict[str, Any], path: Path) -> None:
 
 
 def plot_scaling(results: dict[str, Any], path: Path) -> None:
-    """Time and memory of each stage against each size."""
+    """Time of each stage, and memory of them all, against each size."""
     sweeps = results["sweeps"]
-    figure, grid = plt.subplots(2, len(sweeps), figsize=(4 * len(sweeps), 6), constrained_layout=True)
-    for column, (name, rows) in enumerate(sweeps.items()):
+    size = (4 * len(sweeps), 6)
+    figure, grid = plt.subplots(2, len(sweeps), figsize=size, layout="constrained", height_ratios=(2, 1))
+    for (time, memory), (name, rows) in zip(grid.T, sweeps.items()):
+        sizes = [row["size"] for row in rows]
         for stage in rows[0]["milliseconds"]:
-            sizes = [row["size"] for row in rows]
-            grid[0, column].loglog(sizes, [row["milliseconds"][stage] for row in rows], marker="o", label=stage)
-            grid[1, column].semilogx(sizes, [row["peak MiB"][stage] for row in rows], marker="o", label=stage)
-        grid[0, column].set_title(name)
-        grid[1, column].set_xlabel(name)
+            style = {"color": "black", "linewidth": 2.5} if stage == "all" else {}
+            time.loglog(sizes, [row["milliseconds"][stage] for row in rows], marker="o", label=stage, **style)
+        memory.semilogx(sizes, [row["peak MiB"]["all"] for row in rows], marker="o", color="black")
+        memory.set_ylim(bottom=0)
+        for axes in (time, memory):
+            axes.set_xticks(sizes, [f"{size / 1e6:.2g} M" if size > 1e5 else str(size) for size in sizes])
+            axes.minorticks_off()
+        memory.set_xlabel(name)
     grid[0, 0].set_ylabel("milliseconds")
-    grid[1, 0].set_ylabel("MiB above the start")
-    grid[0, 0].legend(fontsize=7)
+    grid[1, 0].set_ylabel("peak, MiB above the start")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=7, fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)

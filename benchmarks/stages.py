@@ -75,8 +75,7 @@ def measure(name: str, size: str, dtype: Any, device: torch.device, args: argpar
         regions = len(result.scores)
     stages = meter.medians()
     whole = stages.pop("whole")
-    bare = bare_passes(clip, encoder, model, segmenter, image, precision, args)
-    case = {
+    case: dict[str, Any] = {
         "pair": name,
         "size": size,
         "dtype": dtype,
@@ -85,11 +84,13 @@ def measure(name: str, size: str, dtype: Any, device: torch.device, args: argpar
         "whole": whole,
         "stages": stages,
         "peak MiB": meter.peaks_mib(),
-        "bare": bare,
-        "whole / bare": whole / sum(bare[part] for part in FROZEN),
         "outside the frozen models": 1 - sum(stages[part] for part in FROZEN) / whole,
+        "bare": {},
     }
-    case["text of a word"] = text_seconds(clip, encoder, precision, CLOCKS[args.clock])
+    if args.bare:
+        case["bare"] = bare_passes(clip, encoder, model, segmenter, image, precision, args)
+        case["whole / bare"] = whole / sum(case["bare"][part] for part in FROZEN)
+        case["text of a word"] = text_seconds(clip, encoder, precision, CLOCKS[args.clock])
     return case
 
 
@@ -184,10 +185,12 @@ def print_case(case: dict[str, Any]) -> None:
         bare = case["bare"].get(stage)
         beside = "" if bare is None else f"   bare {bare:8.3f} s"
         print(f"  {stage:<20}{seconds:8.3f} s {case['peak MiB'][stage]:8.0f} MiB{beside}")
-    text = case["text of a word"]
-    print(f"  {'text of a word':<20}{text['ours']:8.3f} s {'':>12}   bare {text['bare']:8.3f} s, once for all")
     print(f"  {'whole':<20}{case['whole']:8.3f} s {case['peak MiB']['whole']:8.0f} MiB")
-    print(f"  whole / bare {case['whole / bare']:.2f}, outside the models {case['outside the frozen models']:.1%}")
+    print(f"  outside the models {case['outside the frozen models']:.1%}")
+    if case["bare"]:
+        text = case["text of a word"]
+        print(f"  whole / bare {case['whole / bare']:.2f}")
+        print(f"  text of a word {text['ours']:.3f} s, bare {text['bare']:.3f} s, once for all pictures")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -205,6 +208,7 @@ def _parser() -> argparse.ArgumentParser:
         "--clock", choices=CLOCKS, default="wall", help="processor: processor seconds, for one thread of a busy machine"
     )
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/stages.json"))
+    parser.add_argument("--bare", action=argparse.BooleanOptionalAction, default=True, help="the bare passes too")
     parser.add_argument("--plot", action=argparse.BooleanOptionalAction, default=True, help="stacked bars beside it")
     parser.add_argument("--quick", action=_Quick, nargs=0, help="small pair, small size, float32, one run, 16 points")
     return parser
