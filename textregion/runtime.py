@@ -30,7 +30,8 @@ class Precision:
         """The context in which the models run on a device."""
         if self.dtype == "fp32":
             return contextlib.nullcontext()
-        return torch.autocast(device.type, dtype=torch.bfloat16)
+        # A pass uses each weight once, so keeping their copies would only take memory.
+        return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
 
 
 def resolve_device(name: str | torch.device | None = None) -> tuple[torch.device, str]:
