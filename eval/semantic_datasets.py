@@ -11,12 +11,12 @@ import numpy.typing as npt
 from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset, COCOStuffDataset, PascalVOCDataset
 from mmseg.registry import DATASETS, TRANSFORMS
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from eval.scenes.files import voc_palette
 from eval.scenes.formats import VOC_CLASSES
 from textregion import ClassWords, UserError
-from textregion.image import load_rgb
+from textregion.image import load_rgb, upright_turn
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 MetaInfo = dict[str, Any]
@@ -25,17 +25,12 @@ _VOC20_COLOURS = {3: [0, 0, 192], 4: [128, 128, 0], 7: [192, 128, 64]}
 IGNORED_16_BIT = 65535
 """Ignored value of the 16-bit data sets, whose class 255 is a class like any other."""
 
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What each EXIF orientation asks for."""
-_SWAPPING = tuple(_TURNS[orientation] for orientation in (5, 6, 7, 8))
+_SWAPPING = (
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_90,
+)
 """The turns that swap width and height."""
 _IMAGE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 """What Pillow's decoders raise on a damaged file."""
@@ -136,7 +131,7 @@ def read_labels(label_path: str | os.PathLike[str], picture_path: str | os.PathL
         UserError: a file that cannot be read, is no label map, or has another size than the picture.
     """
     with _open(picture_path, "Picture") as picture:
-        stored_size, turn = picture.size, _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+        stored_size, turn = picture.size, upright_turn(picture)
     upright_size = stored_size[::-1] if turn in _SWAPPING else stored_size
     with _open(label_path, "Label map") as labels:
         _load_labels(labels, label_path)

@@ -105,16 +105,20 @@ def _damaged(name: str, error: Exception) -> UserError:
     return UserError(f"{name} is damaged ({reason}): save it again.")
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The picture as its EXIF orientation says; EXIF that cannot be read says nothing.
+def upright_turn(image: Image.Image) -> Image.Transpose | None:
+    """What puts a picture upright as its EXIF orientation says; EXIF that cannot be read says nothing.
 
     ``ImageOps.exif_transpose`` would also write the EXIF anew, and fails over tags that do not matter here.
     """
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # whatever the damaged data happens to cause
-        return image
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+        return None
+    return _TURNS.get(orientation) if isinstance(orientation, int) else None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    turn = upright_turn(image)
     return image if turn is None else image.transpose(turn)
 
 
