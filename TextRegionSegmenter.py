@@ -207,6 +207,7 @@ def _segment_all(
     """
     failures: dict[Path, str] = {}
     segmented = _segmented(segmenter, jobs, clock, failures)
+    number_of = {job.picture: number for number, job in enumerate(jobs, 1)}
     with logging_redirect_tqdm(), tqdm(total=len(jobs), desc="pictures", unit="picture") as bar:
         for one, drawn in ahead(lambda one: _draw(segmenter, one, args.visualize_global_patch), segmented):
             with _noting(failures, one.job):
@@ -215,7 +216,7 @@ def _segment_all(
                     export.write_files(files)
                 if args.show:
                     visualize.show(picture, one.job.prefix.name)
-            bar.update(jobs.index(one.job) + 1 - bar.n)
+            bar.update(number_of[one.job.picture] - bar.n)
         bar.update(len(jobs) - bar.n)
     return {job.picture: failures[job.picture] for job in jobs if job.picture in failures}
 

@@ -66,11 +66,10 @@ def main() -> int:
     problems: dict[str, str] = {}
     failed = 0
     first = _is_first(args.launcher)
-    mistakes = _mistakes(args)
+    missing, mistakes = _look(args)
     for index, name in enumerate(args.datasets):
-        missing = None if name in mistakes else _missing(name, args)
-        if missing is not None:
-            problems[name] = f"skipped: {missing} is missing"
+        if name in missing:
+            problems[name] = f"skipped: {missing[name]} is missing"
             if first:
                 print(f"{name}: {problems[name]}", flush=True)
             continue
@@ -92,21 +91,26 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _mistakes(args: argparse.Namespace) -> dict[str, str]:
-    """What is wrong with data sets as they were asked for, such as an option that the config of one does not have.
+def _look(args: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
+    """Which data sets lack a folder, and what is wrong with others as they were asked for, such as an option that the
+    config of one does not have.
 
     Raises:
         UserError: the same is true of all of them, so that nothing can be evaluated.
     """
+    missing: dict[str, str] = {}
     mistakes: dict[str, UserError] = {}
     for name in args.datasets:
         try:
-            _missing(name, args)
+            folder = _missing(name, args)
         except UserError as error:
             mistakes[name] = error
+            continue
+        if folder is not None:
+            missing[name] = folder
     if len(mistakes) == len(args.datasets):
         raise next(iter(mistakes.values()))
-    return {name: str(error) for name, error in mistakes.items()}
+    return missing, {name: str(error) for name, error in mistakes.items()}
 
 
 def _missing(name: str, args: argparse.Namespace) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from eval.metrics import Box, Mask
 from eval.scenes.files import write_bytes
 from textregion import UserError
+from textregion.export import png
 from textregion.image import RGB
 
 Colour = tuple[int, int, int]
@@ -75,10 +75,9 @@ def write_picture(picture: Image.Image, path: Path) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    content = io.BytesIO()
-    picture.save(content, format="PNG")
+    content = png(picture)
     try:
-        write_bytes(path, content.getvalue())
+        write_bytes(path, content)
     except OSError as error:
         raise UserError(
             f"File {str(path)!r} cannot be written ({error.strerror or error}): "

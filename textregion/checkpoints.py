@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
 
-from .errors import UserError
+from .errors import UserError, reason_of
 
 
 def read_tensors(path: Path, key: str, mapped: bool = False) -> dict[str, Tensor]:
@@ -147,9 +147,3 @@ def _is_sam2_module(target: object) -> bool:
     except ImportError:
         return False
     return isinstance(found, type) and issubclass(found, nn.Module) and found.__module__ == source
-
-
-def reason_of(error: Exception) -> str:
-    """An error of another library on one line, not too long."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:197] + "..."

@@ -8,3 +8,9 @@ class UserError(ValueError):
 
     The scripts print it and end with exit status 2; in the library it is an ordinary ``ValueError``.
     """
+
+
+def reason_of(error: Exception) -> str:
+    """An error of another library on one line, not too long."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:197] + "..."

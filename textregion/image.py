@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from .errors import UserError
+from .errors import UserError, reason_of
 
 Picture = Union[str, "os.PathLike[str]", Image.Image, npt.NDArray[np.generic]]
 RGB = npt.NDArray[np.uint8]
@@ -101,8 +101,7 @@ def _decode(image: Image.Image, name: str) -> RGB:
 
 def _damaged(name: str, error: Exception) -> UserError:
     """What to say of a file whose decoder failed; on damaged data Pillow's raise whatever happens to them."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return UserError(f"{name} is damaged ({reason}): save it again.")
+    return UserError(f"{name} is damaged ({reason_of(error)}): save it again.")
 
 
 def upright_turn(image: Image.Image) -> Image.Transpose | None:

@@ -16,7 +16,7 @@ from torchvision.ops import box_iou, nms
 from .image import RGB
 from .mask_decoder import decode_points
 from .options import SegmenterOptions
-from .region_masks import RegionMasks, containment_exceeds
+from .region_masks import RegionMasks, containment_exceeds, span
 from .runtime import Precision
 
 SOFT_MAX = 3.0
@@ -155,16 +155,10 @@ def _area(logits: Tensor, threshold: float) -> Tensor:
 
 def mask_boxes(logits: Tensor) -> Tensor:
     """(M, h, w) -> (M, 4) float x_min, y_min, x_max, y_max of logit > 0, inclusive; zeros for an empty mask."""
-    spans = []
-    on = [logits.amax(1) > 0, logits.amax(2) > 0]
-    for hit in on:
-        length = hit.shape[1]
-        first = hit.int().argmax(1)
-        last = length - 1 - hit.flip(1).int().argmax(1)
-        spans.append((first, last))
-    (left, right), (top, bottom) = spans
-    boxes = torch.stack([left, top, right, bottom], dim=1).float()
-    return boxes * on[0].any(1)[:, None]
+    cols, rows = logits.amax(1) > 0, logits.amax(2) > 0
+    (left, right), (top, bottom) = span(cols), span(rows)
+    boxes = torch.stack([left, top, right - 1, bottom - 1], dim=1).float()
+    return boxes * cols.any(1)[:, None]
 
 
 def fuse_regions(found: MaskCandidates, output_hw: tuple[int, int], options: SegmenterOptions) -> RegionMasks:

@@ -58,7 +58,7 @@ def paint(
     """
     painted = torch.empty(2, *size_hw, device=scores.device)
     canvas = _Canvas(masks, scores * scale, size_hw, scale, uncovered, dense, mask_type)
-    for band in canvas.bands(CELLS if scores.device.type == "cpu" else GPU_CELLS):
+    for band in canvas.bands(canvas.block):
         canvas.render(band, _most_probable, painted[:, band.pixels])
     labels, confidence = painted[0].long(), painted[1]
     if _has_synonyms(class_of):
@@ -136,6 +136,9 @@ class _Canvas:
     ) -> None:
         self.masks, self.scaled, self.scale = masks, scaled.float(), scale
         self.uncovered, self.hard = uncovered, mask_type == "hard"
+        on_cpu = scaled.device.type == "cpu"
+        self.block = CELLS if on_cpu else GPU_CELLS
+        self.pixels_at_a_time = max(1, (LOGIT_BYTES if on_cpu else GPU_LOGIT_BYTES) // (4 * (scaled.shape[1] + 4)))
         self.rows, self.cols = masks.axes(size_hw)
         self.cell_rows, self.row_cell = self.rows.cells()
         self.cell_cols, self.col_cell = self.cols.cells()
@@ -157,8 +160,7 @@ class _Canvas:
             decide: logits of the words (n, K) -> values (V, n).
             out: (V, rows, W), written to.
         """
-        cells = CELLS if out.device.type == "cpu" else GPU_CELLS
-        for cols in _spans(self.col_cell, cells):
+        for cols in _spans(self.col_cell, self.block):
             self._render_block(rows, cols, decide, out[..., cols.pixels])
 
     def _render_block(self, rows: _Span, cols: _Span, decide: Callable[[Tensor], Tensor], out: Tensor) -> None:
@@ -171,13 +173,13 @@ class _Canvas:
         if self.uncovered == "dense":
             alike &= inside.any(0)
         values = inside.flatten(1).float().T
-        parts = [decide(self._logits(scaled, part)) for part in values.split(self._pixels_at_a_time)]
+        parts = [decide(self._logits(scaled, part)) for part in values.split(self.pixels_at_a_time)]
         row_cell = self.row_cell[rows.pixels] - rows.cells.start
         col_cell = self.col_cell[cols.pixels] - cols.cells.start
         of_cells = torch.cat(parts, dim=1).unflatten(1, alike.shape)
         out.copy_(of_cells[:, row_cell][..., col_cell])
         y, x = (~alike)[row_cell][:, col_cell].nonzero(as_tuple=True)
-        for at_y, at_x in zip(y.split(self._pixels_at_a_time), x.split(self._pixels_at_a_time)):
+        for at_y, at_x in zip(y.split(self.pixels_at_a_time), x.split(self.pixels_at_a_time)):
             row, col = at_y + rows.pixels.start, at_x + cols.pixels.start
             values = window.at_points(self.rows[row], self.cols[col])
             values = (values > 0).float() if self.hard else values.float().clamp_(max=1)
@@ -195,11 +197,6 @@ class _Canvas:
             row, col = (place[bare] for place in at)
             logits[bare] = sample_points(self.dense, self.dense_rows[row], self.dense_cols[col]) * self.scale
         return logits
-
-    @property
-    def _pixels_at_a_time(self) -> int:
-        budget = LOGIT_BYTES if self.scaled.device.type == "cpu" else GPU_LOGIT_BYTES
-        return max(1, budget // (4 * (self.scaled.shape[1] + 4)))
 
 
 def _spans(cell_of: Tensor, size: int) -> Iterator[_Span]:

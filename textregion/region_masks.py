@@ -187,12 +187,13 @@ def _join(members: Tensor, region_of: Tensor) -> Tensor:
 
 def _boxes(hit_rows: Tensor, hit_cols: Tensor) -> Tensor:
     """(n, h) and (n, w) bool -> (n, 4) int64 top, left, bottom, right (exclusive)."""
-    spans = []
-    for hit in (hit_rows, hit_cols):
-        first = hit.int().argmax(1)
-        spans.append((first, hit.shape[1] - hit.flip(1).int().argmax(1)))
-    (top, bottom), (left, right) = spans
+    (top, bottom), (left, right) = span(hit_rows), span(hit_cols)
     return torch.stack([top, left, bottom, right], dim=1)
+
+
+def span(hit: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, length) bool -> first and last (exclusive) true place of every row (n,); all of a row without any."""
+    return hit.int().argmax(1), hit.shape[1] - hit.flip(1).int().argmax(1)
 
 
 def containment_exceeds(one: Tensor, others: Tensor, output_hw: tuple[int, int], threshold: float) -> list[bool]:

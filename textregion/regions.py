@@ -12,8 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .checkpoints import reason_of
-from .errors import UserError
+from .errors import UserError, reason_of
 from .options import MAX_SIDE
 from .region_masks import RegionMasks
 from .views import Box, ViewPlan

@@ -15,10 +15,10 @@ import sam2
 import torch
 from torch import nn
 
-from .checkpoints import build_sam2, read_tensors, reason_of, sha256
+from .checkpoints import build_sam2, read_tensors, sha256
 from .encoders.base import Encoder, Preprocess
 from .encoders.loading import DEFAULT_ARCHITECTURE, load_encoder, resolve_architecture, resolve_pretrained
-from .errors import UserError
+from .errors import UserError, reason_of
 from .masks import MaskGenerator
 from .options import PRESETS, SegmenterOptions, Task
 from .runtime import DtypeName, Precision, StageClock, resolve_device

@@ -278,6 +278,12 @@ def test_bad_input_is_known_before_models_are_loaded(
     assert not (tmp_path / "work").exists()
 
 
+def _put_finished(run: Path, sweep: Path) -> None:
+    """The results of a run where a sweep looks for what is finished."""
+    (sweep / "scenes").mkdir()
+    (sweep / "scenes/results.json").write_bytes((run / "whole/results.json").read_bytes())
+
+
 def test_sweep_makes_a_table_of_what_is_there(
     uninterrupted: tuple[Path, dict[str, Any]],
     tmp_path: Path,
@@ -286,8 +292,7 @@ def test_sweep_makes_a_table_of_what_is_there(
 ) -> None:
     folder, results = uninterrupted
     shared = ["--data-root", str(folder / "data"), *SMALL]
-    (tmp_path / "scenes").mkdir()
-    (tmp_path / "scenes/results.json").write_bytes((folder / "whole/results.json").read_bytes())
+    _put_finished(folder, tmp_path)
     started = []
 
     def fail(name: str, *_: Any) -> int:
@@ -318,8 +323,7 @@ def test_an_option_that_one_data_set_lacks_ends_that_one_alone(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder, results = uninterrupted
-    (tmp_path / "scenes").mkdir()
-    (tmp_path / "scenes/results.json").write_bytes((folder / "whole/results.json").read_bytes())
+    _put_finished(folder, tmp_path)
 
     def sweep(*given: str) -> int:
         shared = ["--data-root", str(folder / "data"), *SMALL, "--work-dir", str(tmp_path)]

@@ -17,8 +17,8 @@ from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from timm.layers import AttentionPoolLatent
 from torch import nn
 
-from ..checkpoints import read_tensors, reason_of, verify_checksum
-from ..errors import UserError
+from ..checkpoints import read_tensors, verify_checksum
+from ..errors import UserError, reason_of
 from ..runtime import resolve_device
 from .attention_pool import AttentionPoolEncoder
 from .base import Encoder, Preprocess
