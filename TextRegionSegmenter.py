@@ -255,9 +255,7 @@ def _is_about_memory(error: Exception) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate" in str(error)
 
 
-def _draw(
-    segmenter: TextRegionSegmenter, one: Segmented, with_locality: bool
-) -> tuple[Image.Image, dict[Path, bytes]]:
+def _draw(segmenter: TextRegionSegmenter, one: Segmented, with_locality: bool) -> tuple[Image.Image, dict[Path, bytes]]:
     """The overlay of a segmented picture, and the content of all its files."""
     job, image, regions, result = one.job, one.image, one.regions, one.result
     colours = visualize.word_colours(job.words)

@@ -35,7 +35,7 @@ OTHERS = ("ade20k847", "context459", "scenes")
 
 def parse_args() -> tuple[argparse.Namespace, list[str]]:
     """The command line, and the part of it that every single evaluation is given."""
-    from eval.semantic_table import EIGHT
+    from eval.semantic.table import EIGHT
 
     sweep = Parser(add_help=False)
     sweep.add_argument(
@@ -61,7 +61,7 @@ def main() -> int:
     args, shared = parse_args()
     hide_remarks()
     with contextlib.redirect_stdout(io.StringIO()):
-        from eval.semantic_run import requested, summary
+        from eval.semantic.run import requested, summary
     results: dict[str, Any] = {}
     problems: dict[str, str] = {}
     failed = 0
@@ -115,7 +115,7 @@ def _look(args: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
 
 def _missing(name: str, args: argparse.Namespace) -> str | None:
     """The folder for want of which a data set cannot be evaluated."""
-    from eval.semantic_config import data_root, missing_parts, read_config
+    from eval.semantic.config import data_root, missing_parts, read_config
 
     config = read_config(_config(name), data_root(args.data_root), args.cfg_options)
     missing = [] if "rendered" in config else missing_parts(config)
@@ -155,9 +155,9 @@ def _is_first(launcher: str) -> bool:
 
 
 def _write(work_dir: Path, results: dict[str, Any], problems: dict[str, str]) -> None:
-    from eval.records import write_text
-    from eval.semantic_run import summary
-    from eval.semantic_table import bar_chart, markdown_table
+    from eval.semantic.run import summary
+    from eval.semantic.table import bar_chart, markdown_table
+    from utils.results import write_text
 
     table = markdown_table(results, problems)
     print(f"\n{table}")

@@ -14,29 +14,10 @@ if __name__ == "__main__":
 import argparse
 from pathlib import Path
 
-from eval.reason_seg import SUBSETS, ReasonSegJudge, report, table
-from eval.reason_seg_files import DEFAULT_PLACEHOLDER, read_queries, split_folder, split_name
-from eval.records import settings_of, write_results
-from eval.runner import (
-    RegionCache,
-    Stopwatch,
-    WorkDir,
-    add_run_options,
-    check_run_options,
-    model_names,
-    print_unreadable,
-    run_pictures,
-    start_processes,
-)
-from utils.cli import (
-    Parser,
-    add_boolean,
-    add_method_options,
-    add_model_options,
-    check_model_options,
-    load_segmenter,
-    run,
-)
+from eval.reason_seg.files import DEFAULT_PLACEHOLDER, read_queries, split_folder, split_name
+from eval.reason_seg.task import SUBSETS, ReasonSegJudge, report, table
+from eval.shared.runner import add_run_options, check_run_options, evaluate, print_outcome
+from utils.cli import Parser, add_boolean, run
 
 
 def _parse() -> argparse.Namespace:
@@ -53,15 +34,12 @@ def _parse() -> argparse.Namespace:
         "--eval_query_type", choices=SUBSETS, help="short (phrases), long (sentences) or overall (default: all three)"
     )
     add_run_options(parser, "eval_results/reason_seg")
-    add_model_options(parser)
-    add_method_options(parser)
     return parser.parse_args()
 
 
 def main() -> int:
     args = _parse()
-    check_run_options(args)
-    check_model_options(args, "reasoning")
+    check_run_options(args, "reasoning")
     split = split_name(args.val_dataset)
     interpreted_dir = None
     if args.use_interpreted_query:
@@ -70,18 +48,6 @@ def main() -> int:
     folder = split_folder(args.dataset_dir, split)
     subset = args.eval_query_type or "overall"
     pictures = read_queries(folder, interpreted_dir, subset, args.placeholder, args.limit)
-    watch = Stopwatch()
-    with start_processes(args.launcher) as processes:
-        args.device = processes.device(args.device)
-        segmenter = load_segmenter(args, "reasoning")
-        settings = settings_of(segmenter.options, models=model_names(segmenter), dtype=args.dtype)
-        cache = RegionCache(segmenter, args.cache, args.cache_gb)
-        with WorkDir(args.log_dir, settings, processes) as work:
-            judge = ReasonSegJudge(segmenter, args.show_dir)
-            outcome = run_pictures(pictures, judge, cache, work, processes)
-    if outcome is None:
-        return 0
-    results = report(pictures, outcome, [args.eval_query_type] if args.eval_query_type else SUBSETS)
     asked = {
         "val_dataset": split,
         "eval_query_type": args.eval_query_type,
@@ -89,11 +55,20 @@ def main() -> int:
         "placeholder": args.placeholder,
         "limit": args.limit,
     }
-    written = {"task": "reasoning", **results, "timing": watch.timing(cache)}
-    write_results(args.log_dir / "results.json", written, {**settings, **asked})
+    done = evaluate(
+        args,
+        "reasoning",
+        pictures,
+        lambda segmenter: ReasonSegJudge(segmenter, args.show_dir),
+        lambda outcome: report(pictures, outcome, [args.eval_query_type] if args.eval_query_type else SUBSETS),
+        settings={},
+        asked=asked,
+    )
+    if done is None:
+        return 0
+    results, outcome = done
     print(table(results))
-    print(f"Results: {args.log_dir / 'results.json'}")
-    return print_unreadable(outcome)
+    return print_outcome(outcome, args.log_dir)
 
 
 if __name__ == "__main__":

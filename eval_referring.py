@@ -14,30 +14,12 @@ if __name__ == "__main__":
 import argparse
 from pathlib import Path
 
-from eval.baselines import CropBaseline
-from eval.records import settings_of, write_results
-from eval.referring import ReferringJudge, report, table
-from eval.referring_files import SPLITS, read_pictures, splits_there
-from eval.runner import (
-    RegionCache,
-    Stopwatch,
-    WorkDir,
-    add_run_options,
-    check_run_options,
-    model_names,
-    print_unreadable,
-    run_pictures,
-    start_processes,
-)
-from utils.cli import (
-    Parser,
-    add_boolean,
-    add_method_options,
-    add_model_options,
-    check_model_options,
-    load_segmenter,
-    run,
-)
+from eval.referring.baselines import CropBaseline
+from eval.referring.files import SPLITS, read_pictures, splits_there
+from eval.referring.task import ReferringJudge, report, table
+from eval.shared.runner import add_run_options, check_run_options, evaluate, print_outcome
+from textregion import TextRegionSegmenter
+from utils.cli import Parser, add_boolean, run
 
 
 def _parse() -> argparse.Namespace:
@@ -51,43 +33,35 @@ def _parse() -> argparse.Namespace:
     add_boolean(data, "--detector-boxes", True, "replace a mask's box by the detector's best overlapping one")
     add_boolean(data, "--baselines", False, "also score a random detector box and whole crops of them")
     add_run_options(parser, "eval_results/referring")
-    add_model_options(parser)
-    add_method_options(parser)
     return parser.parse_args()
 
 
 def main() -> int:
     args = _parse()
-    check_run_options(args)
-    check_model_options(args, "referring")
+    check_run_options(args, "referring")
     splits = splits_there(args.input_file_root, args.datasets)
     read_boxes = args.detector_boxes or args.baselines
     pictures = read_pictures(args.input_file_root, args.image_root, splits, read_boxes, args.limit)
-    watch = Stopwatch()
-    with start_processes(args.launcher) as processes:
-        args.device = processes.device(args.device)
-        segmenter = load_segmenter(args, "referring")
-        settings = settings_of(
-            segmenter.options,
-            models=model_names(segmenter),
-            dtype=args.dtype,
-            detector_boxes=args.detector_boxes,
-            baselines=args.baselines,
-        )
-        cache = RegionCache(segmenter, args.cache, args.cache_gb)
+
+    def make_judge(segmenter: TextRegionSegmenter) -> ReferringJudge:
         crops = CropBaseline(segmenter) if args.baselines else None
-        judge = ReferringJudge(segmenter, args.detector_boxes, args.show_dir, crops)
-        with WorkDir(args.log_dir, settings, processes) as work:
-            outcome = run_pictures(pictures, judge, cache, work, processes)
-    if outcome is None:
+        return ReferringJudge(segmenter, args.detector_boxes, args.show_dir, crops)
+
+    done = evaluate(
+        args,
+        "referring",
+        pictures,
+        make_judge,
+        lambda outcome: report(pictures, outcome, splits, args.baselines),
+        settings={"detector_boxes": args.detector_boxes, "baselines": args.baselines},
+        asked={"datasets": splits, "limit": args.limit},
+    )
+    if done is None:
         return 0
-    results = report(pictures, outcome, splits, args.baselines)
-    written = {"task": "referring", **results, "timing": watch.timing(cache)}
-    write_results(args.log_dir / "results.json", written, {**settings, "datasets": splits, "limit": args.limit})
+    results, outcome = done
     print(table(results))
     print(f"{len(pictures)} pictures encoded once each: {results['encodings_saved']} encodings saved")
-    print(f"Results: {args.log_dir / 'results.json'}")
-    return print_unreadable(outcome)
+    return print_outcome(outcome, args.log_dir)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def main() -> int:
     hide_remarks()
     # OpenMMLab takes seconds to import: --help and a wrong flag need none of it. MMSegmentation prints what it misses.
     with contextlib.redirect_stdout(io.StringIO()):
-        from eval.semantic_run import class_table, evaluate, summary
+        from eval.semantic.run import class_table, evaluate, summary
 
     results = evaluate(args)
     if results is not None:

@@ -1,7 +1,7 @@
 # What all data sets share. Every default of the method is in textregion/options.py: a config names only what its
 # data set changes. `data_root` in a data set's config is a folder below the data root (--data-root, TEXTREGION_DATA
 # or eval/datasets).
-custom_imports = dict(imports=["eval.semantic", "eval.semantic_datasets"])
+custom_imports = dict(imports=["eval.semantic.model", "eval.semantic.datasets"])
 default_scope = "mmseg"
 
 model = dict(type="TextRegionSegmentor", options=dict())

@@ -1,1 +1,1 @@
-"""How TextRegion is scored: data sets, metrics and a rendered world; run from the checkout, not installed."""
+"""How TextRegion is scored, a folder a task; run from the checkout, not installed."""

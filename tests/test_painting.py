@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from textregion import RegionMasks, painting
 from textregion.options import MaskType, Uncovered
-from textregion.painting import DenseScores, class_probabilities, paint
+from textregion.painting import DenseScores, PaintRules, class_probabilities, paint
 
 
 def _masks(seed: int, regions: int, output_hw: tuple[int, int] = (33, 47)) -> RegionMasks:
@@ -22,7 +22,8 @@ def test_two_regions_on_a_picture_of_4_by_4_by_hand() -> None:
     left, bottom = torch.zeros(4, 4), torch.zeros(4, 4)
     left[:, :2], bottom[3, :] = 1.0, 1.0
     scores = torch.tensor([[0.0, 0.3, 0.0], [0.0, 0.0, 0.5]])
-    labels, confidence = paint(RegionMasks.from_masks(torch.stack([left, bottom])), scores, (4, 4), scale=10)
+    masks = RegionMasks.from_masks(torch.stack([left, bottom]))
+    labels, confidence = paint(masks, scores, (4, 4), PaintRules(scale=10))
     assert labels.tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0], [2, 2, 2, 2]]
     torch.testing.assert_close(confidence[0, 0], torch.softmax(torch.tensor([0.0, 3.0, 0.0]), 0)[1])
     torch.testing.assert_close(confidence[0, 3], torch.tensor(1 / 3))
@@ -32,25 +33,25 @@ def test_two_regions_on_a_picture_of_4_by_4_by_hand() -> None:
 def test_pixels_that_no_region_covers() -> None:
     masks = RegionMasks.from_masks(torch.tensor([[[1.0, 0.0]]]))
     scores = torch.tensor([[0.1, 0.9]])
-    labels, confidence = paint(masks, scores, (1, 2), uncovered="first")
+    labels, confidence = paint(masks, scores, (1, 2), PaintRules(uncovered="first"))
     assert labels.tolist() == [[1, 0]]
     assert float(confidence[0, 1]) == pytest.approx(1.0)
     dense = DenseScores(torch.tensor([[[0.0]], [[0.4]]]))
-    labels, confidence = paint(masks, scores, (1, 2), uncovered="dense", dense=dense)
+    labels, confidence = paint(masks, scores, (1, 2), PaintRules(uncovered="dense", dense=dense))
     assert labels.tolist() == [[1, 1]]
     torch.testing.assert_close(confidence[0, 1], torch.softmax(torch.tensor([0.0, 20.0]), 0)[1])
     with pytest.raises(ValueError, match="dense scores"):
-        paint(masks, scores, (1, 2), uncovered="dense")
+        paint(masks, scores, (1, 2), PaintRules(uncovered="dense"))
 
 
 def test_synonyms_take_the_maximum_and_low_confidence_is_class_zero() -> None:
     masks = RegionMasks.from_masks(torch.ones(1, 1, 1))
     scores = torch.tensor([[0.02, 0.05, 0.06]])
     probabilities = torch.softmax(scores[0] * 50, 0)
-    labels, confidence = paint(masks, scores, (1, 1), class_of=[0, 0, 1])
+    labels, confidence = paint(masks, scores, (1, 1), PaintRules(class_of=[0, 0, 1]))
     assert labels.item() == 1
     torch.testing.assert_close(confidence[0, 0], probabilities[2])
-    labels, confidence = paint(masks, scores, (1, 1), class_of=[0, 1, 1], prob_thd=0.99)
+    labels, confidence = paint(masks, scores, (1, 1), PaintRules(class_of=[0, 1, 1], prob_thd=0.99))
     assert labels.item() == 0
     torch.testing.assert_close(confidence[0, 0], probabilities[2])
 
@@ -59,7 +60,7 @@ def test_hard_masks_count_in_full() -> None:
     masks = RegionMasks.from_masks(torch.full((1, 1, 1), 0.25))
     scores = torch.tensor([[0.0, 0.04]])
     _, soft = paint(masks, scores, (1, 1))
-    _, hard = paint(masks, scores, (1, 1), mask_type="hard")
+    _, hard = paint(masks, scores, (1, 1), PaintRules(mask_type="hard"))
     torch.testing.assert_close(soft[0, 0], torch.sigmoid(torch.tensor(0.5)))
     torch.testing.assert_close(hard[0, 0], torch.sigmoid(torch.tensor(2.0)))
 
@@ -94,13 +95,13 @@ def test_blocks_and_bands_equal_the_whole(
     elif uncovered == "dense":
         logits[:, bare] = F.interpolate(dense.grid[None], size_hw, mode="bilinear")[0][:, bare] * 50
     expected = torch.softmax(logits, 0)
-    rules = {"dense": dense if uncovered == "dense" else None, "uncovered": uncovered, "mask_type": mask_type}
+    rules = PaintRules(dense=dense if uncovered == "dense" else None, uncovered=uncovered, mask_type=mask_type)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(painting, "BAND_BYTES", 4000)
         patch.setattr(painting, "LOGIT_BYTES", 1000)
         patch.setattr(painting, "CELLS", 3)
-        bands = list(class_probabilities(masks, scores, size_hw, **rules))
-        labels, confidence = paint(masks, scores, size_hw, **rules)
+        bands = list(class_probabilities(masks, scores, size_hw, rules))
+        labels, confidence = paint(masks, scores, size_hw, rules)
     assert [row for rows, _ in bands for row in range(rows.start, rows.stop)] == list(range(size_hw[0]))
     torch.testing.assert_close(torch.cat([band for _, band in bands], 1), expected, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(confidence, expected.amax(0), atol=1e-4, rtol=1e-3)
@@ -121,9 +122,10 @@ def test_the_order_of_regions_and_of_words_does_not_matter(seed: int, order: lis
     generator = torch.Generator().manual_seed(seed)
     masks, scores = _masks(seed, 4), torch.rand(4, 4, generator=generator)
     index = torch.tensor(order)
-    labels, confidence = paint(masks, scores, (20, 30), uncovered="dense", dense=DenseScores(torch.rand(4, 3, 3)))
-    turned, same = paint(masks[index], scores[index], (20, 30), uncovered="uniform")
-    plain, plain_confidence = paint(masks, scores, (20, 30), uncovered="uniform")
+    rules = PaintRules(uncovered="dense", dense=DenseScores(torch.rand(4, 3, 3)))
+    labels, confidence = paint(masks, scores, (20, 30), rules)
+    turned, same = paint(masks[index], scores[index], (20, 30), PaintRules(uncovered="uniform"))
+    plain, plain_confidence = paint(masks, scores, (20, 30), PaintRules(uncovered="uniform"))
     torch.testing.assert_close(same, plain_confidence, atol=1e-4, rtol=0)
     assert float((turned == plain).float().mean()) > 0.99
     by_words, _ = paint(masks, scores[:, index], (20, 30))
@@ -139,6 +141,6 @@ def test_no_regions_at_all() -> None:
     assert bool((labels == 0).all())
     torch.testing.assert_close(confidence, torch.full((6, 5), 0.25))
     grid = torch.tensor([[[0.0, 1.0]], [[1.0, 0.0]]])
-    labels, _ = paint(none, torch.zeros(0, 2), (1, 4), uncovered="dense", dense=DenseScores(grid))
+    labels, _ = paint(none, torch.zeros(0, 2), (1, 4), PaintRules(uncovered="dense", dense=DenseScores(grid)))
     assert labels.tolist() == [[1, 1, 0, 0]]
     assert F.one_hot(labels).sum() == 4

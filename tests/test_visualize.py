@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from eval.scenes import GROUNDS, PARTS, THINGS
+from miniatures.scenes import GROUNDS, PARTS, THINGS
 from textregion import visualize
 
 WORDS = ["sky", "grass", "house", "red car", "собака", "tree", "water", "sand", "person", "boat"]

@@ -147,3 +147,13 @@ def _is_sam2_module(target: object) -> bool:
     except ImportError:
         return False
     return isinstance(found, type) and issubclass(found, nn.Module) and found.__module__ == source
+
+
+def weights_digest(model: nn.Module) -> str:
+    """A short digest of a model's names, shapes and a sample of each tensor, the same on every device."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        flat = tensor.detach().flatten()
+        sample = flat[:: max(1, len(flat) // 64)].float().cpu().numpy()
+        digest.update(f"{name}{tuple(tensor.shape)}".encode() + sample.tobytes())
+    return digest.hexdigest()[:16]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .options import MaskType, Uncovered
 from .region_masks import RegionMasks
-from .resample import Axis, bilinear_axis, sample_points
+from .resample import bilinear_axis, sample_points
 
 CELLS, GPU_CELLS = 32, 128
 """Low-resolution pixels along a side of a block that is painted at a time."""
@@ -28,17 +28,26 @@ class DenseScores:
     """(K, gh, gw)."""
 
 
+@dataclass(frozen=True)
+class PaintRules:
+    """How scores of regions become a class map, besides the scores themselves."""
+
+    scale: float = 50.0
+    """Factor on the logits before the softmax."""
+    mask_type: MaskType = "soft"
+    """``soft`` clamps the masks to [0, 1]; ``hard`` takes every pixel above 0 as 1."""
+    uncovered: Uncovered = "uniform"
+    """What stands at pixels that no region covers."""
+    dense: DenseScores | None = None
+    """Needed for ``uncovered='dense'``."""
+    class_of: Sequence[int] | None = None
+    """Class of each word; a class's probability is the maximum over its words. None: one word a class."""
+    prob_thd: float = 0.0
+    """A pixel whose highest class probability is below this becomes class 0 of a class map."""
+
+
 def paint(
-    masks: RegionMasks,
-    scores: Tensor,
-    size_hw: tuple[int, int],
-    *,
-    scale: float = 50.0,
-    uncovered: Uncovered = "uniform",
-    dense: DenseScores | None = None,
-    class_of: Sequence[int] | None = None,
-    mask_type: MaskType = "soft",
-    prob_thd: float = 0.0,
+    masks: RegionMasks, scores: Tensor, size_hw: tuple[int, int], rules: PaintRules = PaintRules()
 ) -> tuple[Tensor, Tensor]:
     """Class map and confidence.
 
@@ -46,49 +55,36 @@ def paint(
         masks: R regions.
         scores: (R, K) score of every region and word.
         size_hw: (H, W) of the map.
-        scale: factor on the logits before the softmax.
-        uncovered: what stands at pixels that no region covers.
-        dense: needed for ``uncovered='dense'``.
-        class_of: class of each word; a class's probability is the maximum over its words. None: one word a class.
-        mask_type: ``soft`` clamps the masks to [0, 1]; ``hard`` takes every pixel above 0 as 1.
-        prob_thd: a pixel whose highest class probability is below this becomes class 0.
+        rules: how they become a class map.
 
     Returns:
         labels (H, W) int64 and confidence (H, W) float32, the highest class probability.
     """
     painted = torch.empty(2, *size_hw, device=scores.device)
-    canvas = _Canvas(masks, scores * scale, size_hw, scale, uncovered, dense, mask_type)
+    canvas = _Canvas(masks, scores, size_hw, rules)
     for band in canvas.bands(canvas.block):
         canvas.render(band, _most_probable, painted[:, band.pixels])
     labels, confidence = painted[0].long(), painted[1]
-    if _has_synonyms(class_of):
-        labels = torch.tensor(class_of, device=labels.device).unique(return_inverse=True)[1][labels]
-    if prob_thd > 0:
-        labels[confidence < prob_thd] = 0
+    if _has_synonyms(rules.class_of):
+        labels = torch.tensor(rules.class_of, device=labels.device).unique(return_inverse=True)[1][labels]
+    if rules.prob_thd > 0:
+        labels[confidence < rules.prob_thd] = 0
     return labels, confidence
 
 
 def class_probabilities(
-    masks: RegionMasks,
-    scores: Tensor,
-    size_hw: tuple[int, int],
-    *,
-    scale: float = 50.0,
-    uncovered: Uncovered = "uniform",
-    dense: DenseScores | None = None,
-    class_of: Sequence[int] | None = None,
-    mask_type: MaskType = "soft",
+    masks: RegionMasks, scores: Tensor, size_hw: tuple[int, int], rules: PaintRules = PaintRules()
 ) -> Iterator[tuple[slice, Tensor]]:
     """Probabilities of the classes, a band of rows at a time: (rows, (classes, rows, W) float32).
 
     The arguments are those of :func:`paint`.
     """
-    canvas = _Canvas(masks, scores * scale, size_hw, scale, uncovered, dense, mask_type)
+    canvas = _Canvas(masks, scores, size_hw, rules)
 
     def probabilities(logits: Tensor) -> Tensor:
-        return _merge(torch.softmax(logits, 1).T, class_of)
+        return _merge(torch.softmax(logits, 1).T, rules.class_of)
 
-    classes = scores.shape[1] if class_of is None else len(set(class_of))
+    classes = scores.shape[1] if rules.class_of is None else len(set(rules.class_of))
     rows = BAND_BYTES // (4 * classes * size_hw[1])
     for band in canvas.bands(max(1, rows * len(canvas.cell_rows) // size_hw[0])):
         painted = torch.empty(classes, band.pixels.stop - band.pixels.start, size_hw[1], device=scores.device)
@@ -117,36 +113,26 @@ class _Canvas:
     A cell lies between four neighbouring mask pixels. Where each region is wholly in a cell or wholly out of it, as
     nearly everywhere, its pixels are all alike and are looked at once; the others one by one.
 
-    Args:
-        masks: R regions.
-        scaled: (R, K) scaled scores.
-
-    The other arguments are those of :func:`paint`.
+    The arguments are those of :func:`paint`.
     """
 
-    def __init__(
-        self,
-        masks: RegionMasks,
-        scaled: Tensor,
-        size_hw: tuple[int, int],
-        scale: float,
-        uncovered: Uncovered,
-        dense: DenseScores | None,
-        mask_type: MaskType,
-    ) -> None:
-        self.masks, self.scaled, self.scale = masks, scaled.float(), scale
-        self.uncovered, self.hard = uncovered, mask_type == "hard"
-        on_cpu = scaled.device.type == "cpu"
+    def __init__(self, masks: RegionMasks, scores: Tensor, size_hw: tuple[int, int], rules: PaintRules) -> None:
+        self.masks, self.scaled, self.scale = masks, (scores * rules.scale).float(), rules.scale
+        self.uncovered, self.hard = rules.uncovered, rules.mask_type == "hard"
+        on_cpu = scores.device.type == "cpu"
         self.block = CELLS if on_cpu else GPU_CELLS
-        self.pixels_at_a_time = max(1, (LOGIT_BYTES if on_cpu else GPU_LOGIT_BYTES) // (4 * (scaled.shape[1] + 4)))
+        self.pixels_at_a_time = max(1, (LOGIT_BYTES if on_cpu else GPU_LOGIT_BYTES) // (4 * (scores.shape[1] + 4)))
         self.rows, self.cols = masks.axes(size_hw)
         self.cell_rows, self.row_cell = self.rows.cells()
         self.cell_cols, self.col_cell = self.cols.cells()
         self.dense, self.dense_rows, self.dense_cols = None, self.rows, self.cols
-        if uncovered == "dense":
-            self.dense_rows, self.dense_cols = _dense_axes(dense, size_hw)
-            assert dense is not None
-            self.dense = dense.grid.permute(1, 2, 0).contiguous()
+        if rules.uncovered == "dense":
+            if rules.dense is None:
+                raise ValueError("uncovered='dense' needs dense scores; encode the picture with a CLIP ViT encoder")
+            self.dense = rules.dense.grid.permute(1, 2, 0).contiguous()
+            self.dense_rows, self.dense_cols = (
+                bilinear_axis(patches, pixels, scores.device) for patches, pixels in zip(self.dense.shape, size_hw)
+            )
 
     def bands(self, cells: int) -> Iterator[_Span]:
         """The picture from top to bottom, ``cells`` rows of cells at a time."""
@@ -207,14 +193,6 @@ def _spans(cell_of: Tensor, size: int) -> Iterator[_Span]:
     for first, last, top, bottom in zip(starts.tolist(), starts[1:].tolist(), pixels, pixels[1:]):
         if last > first:
             yield _Span(slice(first, last), slice(top, bottom))
-
-
-def _dense_axes(dense: DenseScores | None, size_hw: tuple[int, int]) -> tuple[Axis, Axis]:
-    if dense is None:
-        raise ValueError("uncovered='dense' needs dense scores; encode the picture with a CLIP ViT encoder")
-    _, grid_h, grid_w = dense.grid.shape
-    device = dense.grid.device
-    return bilinear_axis(grid_h, size_hw[0], device), bilinear_axis(grid_w, size_hw[1], device)
 
 
 def _merge(probabilities: Tensor, class_of: Sequence[int] | None) -> Tensor:

@@ -6,14 +6,15 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from . import painting, pooling, views
+from .checkpoints import weights_digest
 from .encoders.base import Encoder, PatchFeatures
 from .errors import UserError
 from .image import RGB, Picture, load_rgb, resize, resized_hw
@@ -23,6 +24,10 @@ from .region_masks import RegionMasks
 from .regions import DensePatches, RegionTokens
 from .runtime import Precision, StageClock
 from .text import TextBank
+from .weights import load_parts
+
+if TYPE_CHECKING:
+    from typing import Self
 
 logger = logging.getLogger(__name__)
 
@@ -75,11 +80,27 @@ class TextRegionSegmenter:
         _check_crop_size(encoder, self.options)
 
     @classmethod
-    def from_pretrained(cls, **names: Any) -> TextRegionSegmenter:
-        """Everything by name; without any, the bundled miniatures. See :func:`textregion.weights.load_segmenter`."""
-        from .weights import load_segmenter
+    def from_pretrained(cls, *, clock: StageClock | None = None, **names: Any) -> Self:
+        """Everything by name; without any, the bundled miniatures.
 
-        return load_segmenter(cls, **names)
+        Args:
+            clock: adds up the time of every stage.
+            names: those of :func:`textregion.weights.load_parts`.
+        """
+        parts = load_parts(**names)
+        return cls(
+            parts.encoder,
+            parts.mask_generator,
+            parts.options,
+            text=parts.text,
+            precision=parts.precision,
+            clock=clock,
+        )
+
+    @property
+    def model_names(self) -> dict[str, str]:
+        """What identifies the two frozen models in records and caches."""
+        return {"encoder": self.encoder.name, "sam2": weights_digest(self.mask_generator.model)}
 
     @torch.no_grad()
     def encode(self, picture: Picture, masks: RegionMasks | None = None) -> RegionTokens:
@@ -143,26 +164,27 @@ class TextRegionSegmenter:
                 regions.region_masks.to(scores.device),
                 scores,
                 self._painted_hw(regions),
-                scale=self.options.region_logit_scale,
-                class_of=class_of,
-                mask_type=self.options.mask_type,
-                prob_thd=self.options.prob_thd,
-                **self.uncovered(regions, words),
+                self.paint_rules(regions, words, class_of),
             )
             if self.options.output_size == "original" and labels.shape != regions.size_hw:
                 labels = F.interpolate(labels[None, None].double(), regions.size_hw)[0, 0].long()
                 confidence = F.interpolate(confidence[None, None], regions.size_hw)[0, 0]
         return Segmentation(labels, confidence, scores)
 
-    def uncovered(self, regions: RegionTokens, words: Sequence[str]) -> dict[str, Any]:
-        """What :func:`textregion.painting.paint` puts where no region is, as its keyword arguments."""
-        wants_dense = self.options.uncovered == "dense" or len(regions) == 0
+    def paint_rules(
+        self, regions: RegionTokens, words: Sequence[str], class_of: Sequence[int] | None = None
+    ) -> painting.PaintRules:
+        """How the scores of a picture's regions become a class map; the arguments are those of :meth:`segment`."""
+        options = self.options
+        rules = painting.PaintRules(
+            options.region_logit_scale, options.mask_type, class_of=class_of, prob_thd=options.prob_thd
+        )
+        wants_dense = options.uncovered == "dense" or len(regions) == 0
         if not wants_dense or regions.dense is None:
-            rule = "uniform" if self.options.uncovered == "dense" else self.options.uncovered
-            return {"uncovered": rule, "dense": None}
+            return replace(rules, uncovered="uniform" if options.uncovered == "dense" else options.uncovered)
         dense, text = regions.dense, self.text.encode(words)
         maps = torch.einsum("vdyx,kd->vkyx", dense.embeddings.to(text), text)
-        return {"uncovered": "dense", "dense": painting.DenseScores(views.fuse(maps, dense.plan, 1.0))}
+        return replace(rules, uncovered="dense", dense=painting.DenseScores(views.fuse(maps, dense.plan, 1.0)))
 
     def _painted_hw(self, regions: RegionTokens) -> tuple[int, int]:
         return regions.size_hw if self.options.mask_size == "original" else regions.resized_hw

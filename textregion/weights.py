@@ -1,4 +1,4 @@
-"""Where a checkpoint comes from: a file, a hub id, or the bundled miniatures."""
+"""Where a checkpoint comes from, a file, a hub id or the bundled miniatures, and the parts that are made of it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import open_clip
 import sam2
@@ -21,8 +22,7 @@ from .encoders.loading import DEFAULT_ARCHITECTURE, load_encoder, resolve_archit
 from .errors import UserError, reason_of
 from .masks import MaskGenerator
 from .options import PRESETS, SegmenterOptions, Task
-from .runtime import DtypeName, Precision, StageClock, resolve_device
-from .segmenter import TextRegionSegmenter
+from .runtime import DtypeName, Precision, resolve_device
 from .text import TextBank
 
 DEFAULT_SAM2 = "facebook/sam2.1-hiera-large"
@@ -30,11 +30,19 @@ DEFAULT_CLIP = "openai"
 _SAM2_SIZES = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
 _SAM2_NAME = re.compile(r"sam2(?P<minor>\.1)?[-_]hiera[-_](?P<size>tiny|small|base[-_]plus|large)")
 
-Segmenter = TypeVar("Segmenter", bound=TextRegionSegmenter)
+
+@dataclass(frozen=True)
+class SegmenterParts:
+    """What a segmenter is made of."""
+
+    encoder: Encoder
+    mask_generator: MaskGenerator
+    options: SegmenterOptions
+    text: TextBank
+    precision: Precision
 
 
-def load_segmenter(
-    cls: type[Segmenter],
+def load_parts(
     *,
     clip_architecture: str | None = None,
     clip_pretrained: str | None = None,
@@ -47,9 +55,8 @@ def load_segmenter(
     options: SegmenterOptions | Mapping[str, Any] | None = None,
     text_cache: str | os.PathLike[str] | None = None,
     compiled: bool = False,
-    clock: StageClock | None = None,
-) -> Segmenter:
-    """A segmenter by names; without any, the bundled miniatures with the settings that suit them.
+) -> SegmenterParts:
+    """The parts of a segmenter by names; without any, the bundled miniatures with the settings that suit them.
 
     Args:
         clip_architecture, clip_pretrained: see :func:`textregion.load_encoder`. Naming any real model switches both:
@@ -63,7 +70,6 @@ def load_segmenter(
         options: complete options, or single ones over the preset.
         text_cache: folder that word embeddings are kept in.
         compiled: let ``torch.compile`` make faster code of both image towers; the first picture then takes a minute.
-        clock: adds up the time of every stage.
 
     Raises:
         UserError: a name, checkpoint, config, device or option that is wrong.
@@ -85,7 +91,7 @@ def load_segmenter(
         options = SegmenterOptions.from_mapping({**PRESETS[task], **suited, **(options or {})})
     generator = MaskGenerator(model, options, precision)
     text = TextBank(encoder, text_cache, precision)
-    return cls(encoder, generator, options, text=text, precision=precision, clock=clock)
+    return SegmenterParts(encoder, generator, options, text, precision)
 
 
 def _compile(encoder: Any, sam2_model: Any, device: torch.device) -> None:

@@ -1,1 +1,1 @@
-"""What the scripts share, and the scripts that train the miniatures."""
+"""What the scripts share."""

@@ -26,7 +26,7 @@ def render(data: Path, name: str, count: int) -> None:
     """The scenes of one evaluation, of 80 x 112 pixels."""
     folder = data / "scenes" if name == "semantic" else data
     size = ["--size", "80", "112"]
-    command = [sys.executable, "-m", "eval.scenes", "--format", _FORMATS[name], "--count", str(count), *size]
+    command = [sys.executable, "-m", "miniatures.scenes", "--format", _FORMATS[name], "--count", str(count), *size]
     subprocess.run([*command, os.fspath(folder)], cwd=ROOT, check=True, capture_output=True)
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from eval.reason_seg_files import read_queries
-from eval.scenes.__main__ import main as render
+from eval.reason_seg import interpret_queries
+from eval.reason_seg.files import read_queries
+from eval.reason_seg.interpret_queries import ChatClient, interpret
+from miniatures.scenes.__main__ import main as render
 from textregion import UserError
-from utils import interpret_queries
-from utils.interpret_queries import ChatClient, interpret
 
 
 class Server(ThreadingHTTPServer):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.metrics import (
+from eval.shared.metrics import (
     best_iou,
     box_ious,
     cumulative_ciou,

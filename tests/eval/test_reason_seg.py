@@ -17,8 +17,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from eval.reason_seg import ReasonSegJudge, report, table
-from eval.reason_seg_files import (
+from eval.reason_seg.files import (
     Query,
     Shape,
     ground_truth,
@@ -27,8 +26,9 @@ from eval.reason_seg_files import (
     split_folder,
     split_name,
 )
-from eval.runner import Outcome
-from eval.scenes.__main__ import main as render
+from eval.reason_seg.task import ReasonSegJudge, report, table
+from eval.shared.runner import Outcome
+from miniatures.scenes.__main__ import main as render
 from tests.conftest import WordFeatures
 from textregion import RegionMasks, RegionTokens, TextRegionSegmenter, UserError
 
@@ -283,8 +283,7 @@ def test_killed_and_started_again(rendered: Path, tmp_path: Path, monkeypatch: p
 def test_mistakes_are_found_before_the_models_are_loaded(
     rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], reason: str
 ) -> None:
-    script = importlib.import_module("eval_reason_seg")
-    monkeypatch.delattr(script, "load_segmenter")
+    monkeypatch.delattr("eval.shared.runner.load_segmenter")
     with pytest.raises(UserError, match=reason):
         run_here(monkeypatch, "--dataset_dir", rendered, "--log_dir", tmp_path, *arguments)
     assert list(tmp_path.iterdir()) == []

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from eval.records import RecordFile, plain, read_records, settings_of, write_results, write_text
+from eval.shared.records import RecordFile, read_records
 from textregion import SegmenterOptions, UserError
+from utils.results import plain, settings_of, write_results, write_text
 
 SETTINGS = {"models": {"encoder": "tiny"}, "options": {"scale": (384, 256)}}
 

@@ -17,11 +17,13 @@ import pytest
 import torch
 from PIL import Image
 
-from eval.baselines import CropBaseline, chance
-from eval.referring import ReferringJudge, region_found, report, table
-from eval.referring_files import Expression, picture_name, read_detections, read_pictures, splits_there
-from eval.runner import Outcome, RegionCache, WorkDir
-from eval.scenes.__main__ import main as render
+from eval.referring.baselines import CropBaseline, chance
+from eval.referring.files import Expression, picture_name, read_detections, read_pictures, splits_there
+from eval.referring.task import ReferringJudge, region_found, report, table
+from eval.shared.region_cache import RegionCache
+from eval.shared.runner import Outcome
+from eval.shared.work_dir import WorkDir
+from miniatures.scenes.__main__ import main as render
 from tests.conftest import WordFeatures
 from textregion import RegionMasks, RegionTokens, TextRegionSegmenter, UserError
 
@@ -57,7 +59,7 @@ def run_script(tiny: TextRegionSegmenter, monkeypatch: pytest.MonkeyPatch) -> Ru
     script = importlib.import_module("eval_referring")
 
     def run(rendered: Path, log_dir: Path, *arguments: object) -> int:
-        monkeypatch.setattr(script, "load_segmenter", lambda args, task: tiny)
+        monkeypatch.setattr("eval.shared.runner.load_segmenter", lambda args, task: tiny)
         roots = ["--input_file_root", rendered / "reclip_data", "--image_root", rendered / "train2014"]
         command = ["eval_referring.py", *roots, "--log-dir", log_dir, *arguments]
         monkeypatch.setattr(sys, "argv", [str(part) for part in command])
@@ -348,8 +350,8 @@ def test_cache_is_bounded_and_distrusts_damage(
 
 
 def test_a_folder_with_records_of_several_processes(tmp_path: Path) -> None:
-    from eval.records import RecordFile
-    from eval.runner import Processes
+    from eval.shared.processes import Processes
+    from eval.shared.records import RecordFile
 
     for rank in range(3):
         with RecordFile(tmp_path / f"records.rank{rank}.jsonl", {}) as records:

@@ -21,12 +21,13 @@ from PIL import Image
 
 import eval_all_semantic
 import eval_semantic
-from eval.records import RecordFile
-from eval.runner import Processes, WorkDir
-from eval.semantic import PUBLISHED_MODELS, ROOT, TextRegionSegmentor, check_class_count, semantic_architecture
-from eval.semantic_metric import RecordedIoUMetric
-from eval.semantic_run import class_table, evaluate, requested
-from eval.semantic_table import AVERAGE, EIGHT, bar_chart, markdown_table
+from eval.semantic.metric import RecordedIoUMetric
+from eval.semantic.model import PUBLISHED_MODELS, ROOT, TextRegionSegmentor, check_class_count, semantic_architecture
+from eval.semantic.run import class_table, evaluate, requested
+from eval.semantic.table import AVERAGE, EIGHT, bar_chart, markdown_table
+from eval.shared.processes import Processes
+from eval.shared.records import RecordFile
+from eval.shared.work_dir import WorkDir
 from tests.conftest import WEIGHTS
 from tests.parity.compare import CaseRun, _row
 from textregion import ClassWords, TextRegionSegmenter, UserError
@@ -268,7 +269,7 @@ def test_bad_input_is_known_before_models_are_loaded(
     def load(*_: Any, **__: Any) -> None:
         raise AssertionError("models were loaded")
 
-    monkeypatch.setattr("eval.semantic_run.load_segmenter", load)
+    monkeypatch.setattr("eval.semantic.run.load_segmenter", load)
     for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID"):
         monkeypatch.delenv(name, raising=False)
     root = [] if "--data-root" in given else ["--data-root", str(uninterrupted[0] / "data")]

@@ -13,8 +13,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 
-from eval.semantic import ROOT, TextRegionSegmentor, read_words, semantic_options
-from eval.semantic_config import (
+from eval.semantic.config import (
     build_dataset,
     check_examples,
     config_name,
@@ -24,7 +23,8 @@ from eval.semantic_config import (
     read_config,
     render_missing,
 )
-from eval.semantic_datasets import read_labels
+from eval.semantic.datasets import read_labels
+from eval.semantic.model import ROOT, TextRegionSegmentor, read_words, semantic_options
 from textregion import SegmenterOptions, TextRegionSegmenter, UserError
 from textregion.image import load_rgb
 

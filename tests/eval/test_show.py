@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from eval import show
+from eval.shared import show
 from textregion import UserError
 
 PICTURE = Image.new("RGB", (4, 3), "red")
@@ -28,7 +28,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, monkeypa
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(UserError, match=r"/a\.png' cannot be written \(No space left on device\).*--show-dir"):
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(UserError, match=r"/a\.png' cannot be written \(No space left on device\): free space"):
         show.save(PICTURE, tmp_path, "a")
     assert list(tmp_path.iterdir()) == []

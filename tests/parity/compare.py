@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -158,21 +158,15 @@ class CaseRun:
         own["pool.tokens_or_logits"] = result.scores if self.case["task"] == "semantic" else regions.tokens
         own["out.pred"], own["out.confidence"] = result.labels[None], result.confidence[None]
         if regions.dense is not None:
-            own["out.dense_logits"] = segmenter.uncovered(regions, words)["dense"].grid[None]
+            rules = segmenter.paint_rules(regions, words)
+            own["out.dense_logits"] = cast(painting.DenseScores, rules.dense).grid[None]
         own["out.seg_probs"] = self._probabilities(regions, result)
         return own
 
     def _probabilities(self, regions: RegionTokens, result: Segmentation) -> Tensor:
         size_hw = self.segmenter._painted_hw(regions)
-        bands = painting.class_probabilities(
-            regions.region_masks,
-            result.scores,
-            size_hw,
-            scale=self.options.region_logit_scale,
-            class_of=self.class_of,
-            mask_type=self.options.mask_type,
-            **self.segmenter.uncovered(regions, self.case["words"]),
-        )
+        rules = self.segmenter.paint_rules(regions, self.case["words"], self.class_of)
+        bands = painting.class_probabilities(regions.region_masks, result.scores, size_hw, rules)
         return torch.cat([band for _, band in bands], dim=1)
 
     def _hidden(self, resized: np.ndarray, plan: ViewPlan) -> Tensor:

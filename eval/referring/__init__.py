@@ -1,0 +1,1 @@
+"""Referring expression comprehension: RefCOCO, RefCOCO+ and RefCOCOg."""

@@ -1,0 +1,1 @@
+"""Semantic segmentation: the eight data sets through MMSegmentation."""

@@ -1,0 +1,97 @@
+"""Region tokens of pictures on disk, so that a second run or another task need not encode them again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from textregion import RegionTokens, TextRegionSegmenter, UserError
+from textregion.image import RGB
+
+logger = logging.getLogger(__name__)
+
+_PAINTING_ONLY = ("region_logit_scale", "uncovered", "prob_thd", "output_size", "points_per_batch", "view_batch")
+"""Options that change nothing in a picture's regions."""
+
+
+class RegionCache:
+    """Region tokens of pictures, kept on disk between runs and tasks.
+
+    Keyed by the picture's content, the models and every option that the regions depend on; the least recently used
+    leave when the folder outgrows its bound.
+
+    Args:
+        segmenter: encodes what is not there.
+        folder: None: nothing is kept.
+        max_gb: bound of the folder, in 10^9 bytes.
+    """
+
+    def __init__(self, segmenter: TextRegionSegmenter, folder: Path | None = None, max_gb: float = 20.0) -> None:
+        self._segmenter, self._folder, self._max_bytes = segmenter, folder, max_gb * 1e9
+        options = {k: v for k, v in segmenter.options.as_dict().items() if k not in _PAINTING_ONLY}
+        dense = segmenter.options.uncovered == "dense"
+        facts = [segmenter.model_names, segmenter.precision.dtype, options, dense]
+        self._facts = json.dumps(facts, sort_keys=True).encode() if folder is not None else b""
+        self.encoded = self.reused = 0
+
+    def encode(self, image: RGB, path: Path) -> RegionTokens:
+        """The regions of a picture, from the cache where they are there.
+
+        Args:
+            image: the picture as it was read.
+            path: its file.
+        """
+        kept = self._path(path)
+        regions = self._load(kept) if kept else None
+        if regions is not None and self._is_of(image, regions):
+            self.reused += 1
+            return regions.to(self._segmenter.encoder.device)
+        regions = self._segmenter.encode(image)
+        self.encoded += 1
+        if kept:
+            self._store(regions, kept)
+        return regions
+
+    def _path(self, path: Path) -> Path | None:
+        if self._folder is None:
+            return None
+        return self._folder / f"{hashlib.sha256(self._facts + path.read_bytes()).hexdigest()}.safetensors"
+
+    def _load(self, kept: Path) -> RegionTokens | None:
+        if not kept.is_file():
+            return None
+        try:
+            regions = RegionTokens.load(kept)
+            os.utime(kept)  # the time of the last use
+            return regions
+        except UserError as error:
+            logger.warning("%s", error)
+        except OSError as error:
+            logger.debug("another process removed %s (%s)", kept, error)
+        return None
+
+    def _is_of(self, image: RGB, regions: RegionTokens) -> bool:
+        """Whether regions can be this picture's, made by this encoder; a file may have been put there by hand."""
+        return regions.encoder == self._segmenter.encoder.name and regions.size_hw == image.shape[:2]
+
+    def _store(self, regions: RegionTokens, kept: Path) -> None:
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            regions.save(kept)
+            self._shrink(kept.parent)
+        except (OSError, SafetensorError) as error:
+            logger.warning("Regions could not be kept in %s (%s); the run goes on without.", kept.parent, error)
+
+    def _shrink(self, folder: Path) -> None:
+        facts = [(file.stat(), file) for file in folder.glob("*.safetensors")]
+        total = sum(stat.st_size for stat, _ in facts)
+        for stat, file in sorted(facts, key=lambda pair: pair[0].st_mtime_ns):
+            if total <= self._max_bytes:
+                return
+            file.unlink(missing_ok=True)
+            total -= stat.st_size

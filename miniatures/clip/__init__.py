@@ -1,0 +1,1 @@
+"""The miniature CLIP: its pictures, model, training and scores."""

@@ -1,0 +1,1 @@
+"""The miniature SAM 2: its clicks, training and scores."""
