@@ -188,6 +188,19 @@ def test_a_checkpoint_file_is_loaded_and_a_wrong_one_refused(tiny_architecture: 
             load_encoder(tiny_architecture, str(tmp_path / name), device="cpu")
 
 
+@pytest.mark.parametrize(
+    ("image_size", "patch_size", "expected"), [(224, 14, 336), (224, 16, 336), (224, 32, 320), (448, 16, 448)]
+)
+def test_a_clip_tower_gets_336_pixels_in_whole_patches_or_its_own_size_above(
+    image_size: int, patch_size: int, expected: int
+) -> None:
+    vision = CLIP_CONFIG["vision_cfg"] | {"image_size": image_size, "patch_size": patch_size, "layers": 1}
+    model = open_clip.CLIP(**{**CLIP_CONFIG, "vision_cfg": vision})
+    assert load_encoder(model, tokenizer=TOKENIZER, device="cpu").crop_size == expected
+    own = load_encoder(model, tokenizer=TOKENIZER, device="cpu", crop_size=2 * patch_size)
+    assert own.crop_size == 2 * patch_size
+
+
 class RunsCode:
     """What a hostile pickle holds."""
 

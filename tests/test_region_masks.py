@@ -84,6 +84,24 @@ def test_containment_bounds_decide_as_the_full_size_does(seed: int, height: int,
             assert said == (contained > threshold)
 
 
+@pytest.mark.parametrize(("even", "above_the_bounds"), [(True, False), (False, True)])
+def test_containment_is_that_of_the_masks_as_16_bits_round_them(even: bool, above_the_bounds: bool) -> None:
+    """Sampled half way between two neighbouring numbers of 16 bits, a mask is rounded to the even one."""
+    ulp = 2.0**-10
+    one, other = torch.zeros(2, 1, 40, dtype=torch.float16)
+    one[0, :19] = 2.0
+    one[0, 20::2] = 1.0 + (0 if even else ulp)
+    one[0, 21::2] = 1.0 + (ulp if even else 2 * ulp)
+    other[0, 20:] = 3.0
+    first, second = _whole(torch.stack([one, other]), (1, 60)).float()
+    contained = float(torch.minimum(first, second).sum()) / float(first.sum())
+    plain = F.interpolate(torch.stack([one, other])[None].float(), (1, 60), mode="bilinear", align_corners=False)[0]
+    unrounded = float(torch.minimum(plain[0], plain[1]).sum()) / float(plain[0].sum())
+    assert (contained > unrounded) == above_the_bounds
+    between = (contained + unrounded) / 2
+    assert containment_exceeds(one, other[None], (1, 60), between) == [above_the_bounds]
+
+
 def test_containment_by_hand() -> None:
     small, large = torch.zeros(4, 4), torch.zeros(4, 4)
     small[:2, :2], large[:2, :] = 1.0, 2.0

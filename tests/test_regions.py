@@ -56,10 +56,34 @@ def test_masks_are_made_at_any_size_and_boxes_follow_them() -> None:
 
 
 def test_picking_regions_picks_all_columns() -> None:
-    picked = _regions()[torch.tensor([False, True])]
+    regions = _regions()
+    picked = regions[torch.tensor([False, True])]
     assert len(picked) == len(picked.scores) == len(picked.masks()) == 1
     assert picked.scores.tolist() == pytest.approx([0.7])
-    assert torch.equal(picked.masks(), _regions().masks()[1:])
+    assert torch.equal(picked.tokens, regions.tokens[1:])
+    assert torch.equal(picked.masks(), regions.masks()[1:])
+    # what belongs to the picture and not to a region stays whole
+    assert (picked.size_hw, picked.resized_hw, picked.encoder) == ((24, 32), (16, 16), "tiny")
+    assert picked.dense is regions.dense
+    assert picked.locality is regions.locality
+
+
+def test_moved_to_a_device_nothing_is_lost() -> None:
+    regions = _regions()
+    moved = regions.to("cpu")
+    assert regions.dense is not None
+    assert moved.dense is not None
+    for one, other in [
+        (moved.tokens, regions.tokens),
+        (moved.masks(), regions.masks()),
+        (moved.region_masks.scores, regions.region_masks.scores),
+        (moved.region_masks.stability, regions.region_masks.stability),
+        (moved.dense.embeddings, regions.dense.embeddings),
+        (moved.locality, regions.locality),
+    ]:
+        assert torch.equal(one, other)  # type: ignore[arg-type]
+    assert moved.dense.plan == regions.dense.plan
+    assert (moved.size_hw, moved.resized_hw, moved.encoder) == ((24, 32), (16, 16), "tiny")
 
 
 def test_tokens_without_masks_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,6 +152,36 @@ def test_plain_resize_uses_one_view(segmenters: dict[str, TextRegionSegmenter], 
     assert regions.locality is not None
     assert regions.locality.shape == (6, 6)
     assert plain.segment(regions, WORDS).labels.shape == SCENE.shape[:2]
+
+
+@pytest.mark.parametrize(
+    ("resize_method", "remove_global_patch", "normalised"),
+    [("multi_resolution", True, True), ("multi_resolution", False, False), ("resize", True, False)],
+)
+def test_values_are_normalised_with_tiles_and_the_filter_alone(
+    resize_method: Any,
+    remove_global_patch: bool,
+    normalised: bool,
+    segmenters: dict[str, TextRegionSegmenter],
+    scene_masks: RegionMasks,
+) -> None:
+    plain = segmenters["clip"]
+    options = plain.options.replace(resize_method=resize_method, remove_global_patch=remove_global_patch)
+    with_it, without = (
+        TextRegionSegmenter(plain.encoder, plain.mask_generator, options.replace(normalize_values=wanted))
+        for wanted in (True, False)
+    )
+    same = torch.equal(with_it.encode(SCENE, scene_masks).tokens, without.encode(SCENE, scene_masks).tokens)
+    assert same == (not normalised)
+
+
+def test_mean_pooled_values_are_never_normalised(
+    segmenters: dict[str, TextRegionSegmenter], scene_masks: RegionMasks
+) -> None:
+    plain = segmenters["pe"]
+    raw = TextRegionSegmenter(plain.encoder, plain.mask_generator, plain.options.replace(normalize_values=False))
+    assert plain.options.normalize_values
+    assert torch.equal(plain.encode(SCENE, scene_masks).tokens, raw.encode(SCENE, scene_masks).tokens)
 
 
 def test_views_in_small_batches_give_the_same(

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from textregion import ClassWords, Encoder, UserError
+from textregion.runtime import Precision
 from textregion.text import TextBank
 
 
@@ -73,6 +74,19 @@ def test_the_cache_on_disk_serves_a_second_run_and_mends_itself(counting: Counti
     counting.name = "another model"
     TextBank(counting, tmp_path).encode(["dog"])  # type: ignore[arg-type]
     assert counting.encoded == 320
+
+
+def test_a_cached_word_serves_its_own_precision_alone(counting: CountingEncoder, tmp_path: Path) -> None:
+    def encode(precision: Precision) -> Tensor:
+        return TextBank(counting, tmp_path, precision).encode(["dog"])  # type: ignore[arg-type]
+
+    precise = encode(Precision())
+    rounded = encode(Precision("bf16"))
+    assert counting.encoded == 160
+    assert not torch.equal(precise, rounded)
+    assert torch.equal(encode(Precision()), precise)
+    assert torch.equal(encode(Precision("bf16")), rounded)
+    assert counting.encoded == 160
 
 
 @pytest.mark.parametrize("kind", ["NaN", "twice as long", "of 64 bits", "of 16 bits", "in a row", "of another name"])

@@ -13,8 +13,9 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file
 from torch import nn
 
-from textregion import RegionMasks, TextRegionSegmenter, UserError, load_sam2
-from textregion.weights import _sam2_config
+from textregion import RegionMasks, SegmenterOptions, TextRegionSegmenter, UserError, load_sam2
+from textregion.options import PRESETS
+from textregion.weights import _sam2_config, load_parts, miniature_options
 
 from .conftest import WEIGHTS
 
@@ -101,3 +102,42 @@ def test_a_machine_that_cannot_compile_says_so(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch, "compile", broken)
     with pytest.raises(UserError, match=r"cannot compile models here \(no C\+\+ compiler was found\): leave --compile"):
         TextRegionSegmenter.from_pretrained(device="cpu", compiled=True)
+
+
+@pytest.mark.parametrize("task", PRESETS)
+def test_what_suits_the_miniatures_lies_over_the_task_and_the_users_options_over_both(task: Any) -> None:
+    suited = miniature_options()
+    parts = load_parts(task=task, device="cpu", options={"prob_thd": 0.25, "box_nms_thresh": 0.5})
+    expected = SegmenterOptions().as_dict() | PRESETS[task] | suited | {"prob_thd": 0.25, "box_nms_thresh": 0.5}
+    assert parts.options.as_dict() == {**expected, "scale": tuple(expected["scale"])}
+    assert parts.mask_generator.options == parts.options
+    assert {name for name in suited if PRESETS["reasoning"].get(name, suited[name]) != suited[name]} == {"min_size"}
+
+
+def test_complete_options_are_taken_as_they_are() -> None:
+    options = SegmenterOptions(scale=(100, 50))
+    assert load_parts(task="reasoning", device="cpu", options=options).options == options
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_the_precision_reaches_every_model(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = TextRegionSegmenter.from_pretrained(device="cpu", dtype=dtype, options={"points_per_side": 2})
+    under_autocast: dict[str, bool] = {}
+
+    def watch(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            under_autocast[name] = torch.is_autocast_enabled("cpu")
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    watch(segmenter.encoder, "encode_text")
+    watch(segmenter.encoder, "patch_features")
+    watch(segmenter.mask_generator.model, "forward_image")
+    watch(segmenter.encoder, "project")
+    segmenter.segment(np.zeros((32, 48, 3), np.uint8), ["kite"])
+    # the region tokens are made in float32 from what the towers gave
+    towers = dict.fromkeys(["forward_image", "patch_features", "encode_text"], dtype == "bf16")
+    assert under_autocast == {**towers, "project": False}

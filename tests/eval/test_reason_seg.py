@@ -78,6 +78,16 @@ def test_the_largest_polygon_is_drawn_first(tmp_path: Path) -> None:
     np.testing.assert_array_equal(truth, np.asarray(picture))
 
 
+def test_of_equal_areas_the_earlier_polygon_lies_on_top() -> None:
+    def square(left: int, ignored: bool) -> Shape:
+        return Shape(((left, 2), (left + 5, 2), (left + 5, 7), (left, 7)), ignored)
+
+    shapes = [square(0, False), square(3, True), square(6, False)]
+    truth = ground_truth(shapes, (10, 12))
+    np.testing.assert_array_equal(truth[4], [1] * 6 + [255] * 3 + [1] * 3)
+    np.testing.assert_array_equal(ground_truth(shapes[::-1], (10, 12))[4], [1] * 3 + [255] * 3 + [1] * 6)
+
+
 def test_polygons_outside_and_polygons_of_two_points(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     far = [[-1e30, 4], [1e30, 4], [1e30, 1e30], [-1e30, 1e30]]
     path = write_picture(tmp_path, annotation(shape("target", far), shape("target", [[0, 0], [5, 0]])))

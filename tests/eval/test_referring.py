@@ -20,6 +20,7 @@ from PIL import Image
 from eval.referring.baselines import CropBaseline, chance
 from eval.referring.files import Expression, picture_name, read_detections, read_pictures, splits_there
 from eval.referring.task import ReferringJudge, region_found, report, table
+from eval.shared.metrics import Box
 from eval.shared.region_cache import RegionCache
 from eval.shared.runner import Outcome
 from eval.shared.work_dir import WorkDir
@@ -244,6 +245,30 @@ def test_baselines(tiny: TextRegionSegmenter) -> None:
     assert crops.record(expression, tokens) == {"crop_box_xywh": boxes[best], "crop_correct": best != 1}
     none = crops.record(asked("x", (0, 0, 20, 20)), crops.encode(image, ()))
     assert none == {"crop_box_xywh": None, "crop_correct": False}
+
+
+@pytest.mark.parametrize(
+    ("box_xywh", "rows", "cols"),
+    [
+        ((3.0, 5.0, 20.0, 8.0), slice(5, 13), slice(3, 23)),
+        ((3.7, 5.7, 8.0, 20.0), slice(5, 26), slice(3, 12)),
+        ((50.0, 30.0, 30.0, 30.0), slice(30, 40), slice(50, 60)),
+        ((-5.0, -4.0, 15.0, 10.0), slice(0, 6), slice(0, 10)),
+        ((70.0, 45.0, 3.0, 3.0), slice(39, 40), slice(59, 60)),
+        ((10.0, 12.0, 0.0, 0.0), slice(12, 13), slice(10, 11)),
+    ],
+)
+def test_a_crop_is_the_boxs_own_part_of_the_picture(
+    box_xywh: Box, rows: slice, cols: slice, tiny: TextRegionSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    seen: list[np.ndarray] = []
+    encode = TextRegionSegmenter.encode
+    monkeypatch.setattr(
+        TextRegionSegmenter, "encode", lambda self, crop, masks: seen.append(crop) or encode(self, crop, masks)
+    )
+    assert CropBaseline(tiny).encode(image, (box_xywh,)).shape == (1, tiny.encoder.embed_dim)
+    np.testing.assert_array_equal(seen[0], image[rows, cols])
 
 
 def results_of(log_dir: Path) -> dict[str, Any]:

@@ -1,0 +1,167 @@
+"""The loop over pictures that the referring and reasoning evaluations share, and what they make of its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from eval.reason_seg import task as reason_seg
+from eval.reason_seg.files import Query
+from eval.referring import task as referring
+from eval.referring.files import Expression
+from eval.shared.processes import Processes
+from eval.shared.records import Record
+from eval.shared.runner import Outcome, Picture, run_pictures
+from eval.shared.work_dir import WorkDir
+from textregion import RegionMasks, RegionTokens
+from textregion.image import RGB
+
+
+class GivenRegions:
+    """In the place of a cache: one region, whatever the picture."""
+
+    def __init__(self) -> None:
+        self.asked: list[Path] = []
+
+    def encode(self, image: RGB, path: Path) -> RegionTokens:
+        self.asked.append(path)
+        return RegionTokens(torch.ones(1, 1), RegionMasks.from_masks(torch.ones(1, 2, 2)), (2, 2), (2, 2))
+
+
+def judge(image: RGB, regions: RegionTokens, todo: Mapping[str, Any]) -> Iterator[tuple[str, Record]]:
+    """The brightness of the picture for every example."""
+    return ((key, {"value": int(image[0, 0, 0]), "example": example}) for key, example in todo.items())
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Picture]:
+    """Seven pictures of two examples each."""
+    found = []
+    for number in range(7):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(np.full((2, 2, 3), number, np.uint8)).save(path)
+        found.append(Picture(path, {f"{number}a": "a", f"{number}b": "b"}))
+    return found
+
+
+def run(pictures: list[Picture], folder: Path, rank: int = 0, count: int = 1) -> tuple[Outcome | None, list[Path]]:
+    """Outcome, and the pictures that were encoded."""
+    cache: Any = GivenRegions()
+    processes = Processes(rank, count)
+    with WorkDir(folder, {"of": 1}, processes) as work:
+        return run_pictures(pictures, judge, cache, work, processes), cache.asked
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_every_process_takes_its_own_pictures(
+    count: int, pictures: list[Picture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Processes, "barrier", lambda self: None)
+    paths = [picture.path for picture in pictures]
+    folder = tmp_path / "log"
+    for rank in range(count - 1, 0, -1):
+        outcome, asked = run(pictures, folder, rank, count)
+        assert outcome is None
+        assert asked == paths[rank::count]
+    outcome, asked = run(pictures, folder, 0, count)  # the last to end, so that all records are there
+    assert asked == paths[::count]
+    assert outcome is not None
+    assert outcome.unreadable == {}
+    values = {key: record["value"] for key, record in outcome.records.items()}
+    assert values == {f"{number}{letter}": number for number in range(7) for letter in "ab"}
+
+
+def test_what_has_a_record_is_not_judged_again(pictures: list[Picture], tmp_path: Path) -> None:
+    with WorkDir(tmp_path / "log", {"of": 1}, Processes()) as work:
+        for key in ("0a", "0b", "1a"):
+            work.append(key, {"value": -1, "example": "kept"})
+    outcome, asked = run(pictures, tmp_path / "log")
+    assert asked == [picture.path for picture in pictures[1:]]  # one example of the second picture is left
+    assert outcome is not None
+    assert [outcome.records[key]["value"] for key in ("0a", "0b", "1a", "1b", "2a")] == [-1, -1, -1, 1, 2]
+
+
+def test_pictures_that_cannot_be_read_have_a_reason_and_no_record(
+    pictures: list[Picture], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pictures[2].path.unlink()
+    pictures[4].path.write_bytes(b"")
+    outcome, asked = run(pictures, tmp_path / "log")
+    assert asked == [pictures[number].path for number in (0, 1, 3, 5, 6)]
+    assert outcome is not None
+    assert list(outcome.unreadable) == [str(pictures[2].path), str(pictures[4].path)]
+    assert "does not exist" in outcome.unreadable[str(pictures[2].path)]
+    assert "empty" in outcome.unreadable[str(pictures[4].path)]
+    assert not {"2a", "2b", "4a", "4b"} & set(outcome.records)
+    assert len(outcome.records) == 10
+    assert caplog.text.count("Its examples count as wrong.") == 2
+
+
+def expression(split: str, reference: int, detections: tuple[Any, ...] = ()) -> Expression:
+    return Expression(split, reference, "a.jpg", "kite", ((0.0, 0.0, 10.0, 10.0),), detections)
+
+
+def test_expressions_of_unreadable_pictures_count_as_wrong() -> None:
+    boxes = ((0.0, 0.0, 10.0, 10.0), (50.0, 50.0, 5.0, 5.0))
+    pictures = [
+        Picture(Path("a.jpg"), {"right": expression("v", 0, boxes), "wrong": expression("v", 0)}),
+        Picture(Path("b.jpg"), {"lost": expression("v", 1, boxes), "other": expression("t", 1)}),
+        Picture(Path("c.jpg"), {"nowhere": expression("t", 2)}),
+    ]
+    records = {
+        "right": {"correct": True, "crop_correct": False, "problem": None},
+        "wrong": {"correct": False, "crop_correct": True, "problem": "no region was found"},
+        "nowhere": {"correct": True, "crop_correct": True, "problem": None},
+    }
+    outcome = Outcome(records, {"b.jpg": "it is empty"})
+    results = referring.report(pictures, outcome, ["v", "t"], baselines=True)
+    assert results["splits"] == {
+        "v": {
+            "accuracy": 1 / 3,
+            "correct": 1,
+            "expressions": 3,
+            "references": 2,
+            "not_found": 2,
+            "whole_crop_accuracy": 1 / 3,
+            "chance_accuracy": pytest.approx(1 / 3),
+        },
+        "t": {
+            "accuracy": 1 / 2,
+            "correct": 1,
+            "expressions": 2,
+            "references": 2,
+            "not_found": 1,
+            "whole_crop_accuracy": 1 / 2,
+            "chance_accuracy": 0.0,
+        },
+    }
+    assert (results["pictures"], results["encodings_saved"]) == (3, 1)  # references v0, v1, t1, t2 on three pictures
+    assert results["unreadable"] == {"b.jpg": "it is empty"}
+    assert "whole_crop_accuracy" not in referring.report(pictures, outcome, ["v"])["splits"]["v"]
+
+
+def test_an_unreadable_picture_is_0_in_giou_and_nothing_in_ciou() -> None:
+    def picture(name: str, is_sentence: bool) -> Picture:
+        return Picture(Path(name), {name: Query(name, "kite?", is_sentence, ("background", "kite"), ())})
+
+    pictures = [picture("a", False), picture("b", False), picture("c", True), picture("d", True)]
+    records = {
+        "a": {"intersection": 30, "union": 60, "iou": 0.5, "problem": None},
+        "c": {"intersection": 0, "union": 40, "iou": 0.0, "problem": "no region was found"},
+        "d": {"intersection": 10, "union": 10, "iou": 1.0, "problem": None},
+    }
+    results = reason_seg.report(pictures, Outcome(records, {"b": "it is empty"}))
+    rows = results["subsets"]
+    figures = {name: (row["giou"], row["ciou"], row["pictures"], row["not_found"]) for name, row in rows.items()}
+    assert figures == {
+        "short": (pytest.approx(0.25, abs=1e-5), pytest.approx(0.5), 2, 1),
+        "long": (pytest.approx(0.5, abs=1e-5), pytest.approx(0.2), 2, 1),
+        "overall": (pytest.approx(0.375, abs=1e-5), pytest.approx(40 / 110), 4, 2),
+    }
+    assert (results["pictures"], results["unreadable"]) == (4, {"b": "it is empty"})
