@@ -9,7 +9,7 @@ Run ``python TextRegionSegmenter.py`` for the demo pictures, or name your own::
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from utils import interrupts  # before the imports that take seconds
+    from textregion import interrupts  # before the imports that take seconds
 
     interrupts.end_at_once("nothing was written yet.")
 
@@ -29,10 +29,9 @@ from PIL import Image
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from textregion import RegionTokens, Segmentation, TextRegionSegmenter, UserError, export, visualize
+from textregion import RegionTokens, Segmentation, TextRegionSegmenter, UserError, cli, export, visualize
 from textregion.image import RGB, load_rgb
 from textregion.runtime import StageClock
-from utils import cli
 from utils.ahead import ahead
 from utils.pictures import check_words, expand, read_queries
 

@@ -11,7 +11,7 @@ sweep goes on where it was: what is finished is not done again.
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from utils import interrupts  # before the imports that take seconds
+    from textregion import interrupts  # before the imports that take seconds
 
     interrupts.end_at_once()
 
@@ -27,7 +27,7 @@ from typing import Any
 
 from eval_semantic import PUBLISHED, add_run_options, hide_remarks
 from textregion import UserError
-from utils.cli import Parser, run
+from textregion.cli import Parser, run
 
 HERE = Path(__file__).resolve().parent
 OTHERS = ("ade20k847", "context459", "scenes")

@@ -7,7 +7,7 @@ python eval_reason_seg.py --dataset_dir ./eval/datasets \\
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from utils import interrupts  # before the imports that take seconds
+    from textregion import interrupts  # before the imports that take seconds
 
     interrupts.end_at_once()
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from eval.reason_seg.files import DEFAULT_PLACEHOLDER, read_queries, split_folder, split_name
 from eval.reason_seg.task import SUBSETS, ReasonSegJudge, report, table
 from eval.shared.runner import add_run_options, check_run_options, evaluate, print_outcome
-from utils.cli import Parser, add_boolean, run
+from textregion.cli import Parser, add_boolean, run
 
 
 def _parse() -> argparse.Namespace:

@@ -7,7 +7,7 @@ python eval_referring.py --input_file_root ./eval/datasets/coco_rec/reclip_data 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from utils import interrupts  # before the imports that take seconds
+    from textregion import interrupts  # before the imports that take seconds
 
     interrupts.end_at_once()
 
@@ -19,7 +19,7 @@ from eval.referring.files import SPLITS, read_pictures, splits_there
 from eval.referring.task import ReferringJudge, report, table
 from eval.shared.runner import add_run_options, check_run_options, evaluate, print_outcome
 from textregion import TextRegionSegmenter
-from utils.cli import Parser, add_boolean, run
+from textregion.cli import Parser, add_boolean, run
 
 
 def _parse() -> argparse.Namespace:

@@ -10,7 +10,7 @@ Started again with the same work dir, an interrupted run goes on where it was.
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from utils import interrupts  # before the imports that take seconds
+    from textregion import interrupts  # before the imports that take seconds
 
     interrupts.end_at_once()
 
@@ -21,7 +21,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from utils.cli import Parser, add_method_options, add_model_options, run
+from textregion.cli import Parser, add_method_options, add_model_options, run
 
 PUBLISHED = """
 published models (--clip_pretrained, --clip_architecture):

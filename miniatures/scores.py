@@ -22,8 +22,8 @@ from tqdm import tqdm
 from miniatures.scenes import Scene, render_scene
 from miniatures.scenes.formats import LABEL_CLASSES
 from textregion import RegionMasks, TextRegionSegmenter, views
+from textregion.cli import Parser, add_model_options, check_model_options, load_segmenter, run
 from textregion.image import RGB, resize, resized_hw
-from utils.cli import Parser, add_model_options, check_model_options, load_segmenter, run
 from utils.results import settings_of, write_results
 
 SIZE_HW = (320, 448)

@@ -19,7 +19,7 @@ from skimage import data
 
 import TextRegionSegmenter as demo
 from tests.test_demo import check_results
-from utils import cli
+from textregion import cli
 
 MODES_OF = {
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),

@@ -13,8 +13,7 @@ from hypothesis import settings
 from torch import Tensor, nn
 
 from tests.parity.tiny_models import tiny_encoder, tiny_sam2
-from textregion import Encoder, MaskGenerator, SegmenterOptions, TextRegionSegmenter
-from utils import cli
+from textregion import Encoder, MaskGenerator, SegmenterOptions, TextRegionSegmenter, cli
 
 WEIGHTS = Path(__file__).parent / "parity" / "weights"
 FAMILIES = ("clip", "siglip2", "pe")

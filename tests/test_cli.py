@@ -8,8 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from textregion import SegmenterOptions, UserError
-from utils import cli
+from textregion import SegmenterOptions, UserError, cli
 
 
 @pytest.fixture

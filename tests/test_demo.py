@@ -24,10 +24,9 @@ from skimage import data
 from torch import nn
 
 import TextRegionSegmenter as demo
-from textregion import Encoder, MaskGenerator, RegionTokens, SegmenterOptions, TextRegionSegmenter, visualize
+from textregion import Encoder, MaskGenerator, RegionTokens, SegmenterOptions, TextRegionSegmenter, cli, visualize
 from textregion.image import load_rgb
 from textregion.text import TextBank
-from utils import cli
 
 CHECKOUT = Path(demo.__file__).resolve().parent
 WORDS = ["dog", "cat", "a cup of coffee", "sky"]

@@ -21,9 +21,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import TextRegionSegmenter as demo
-from textregion import UserError, load_encoder, load_sam2
+from textregion import UserError, cli, load_encoder, load_sam2
 from textregion.encoders import supported_architectures
-from utils import cli
 from utils.pictures import read_queries
 
 from .conftest import WEIGHTS

@@ -18,6 +18,8 @@ STOREYS = (("textregion",), ("utils",), ("miniatures",), ("eval",), tuple(SCRIPT
 SOURCES = sorted(path for storey in STOREYS for name in storey for path in (ROOT / name).rglob("*.py")) + [
     ROOT / f"{name}.py" for name in SCRIPTS
 ]
+SPEAKS = {ROOT / "textregion" / "interrupts.py", *(ROOT / "textregion" / "cli").glob("*.py")}
+"""The library's command line, which nothing else of the library imports."""
 OPENMMLAB = {"mmcv", "mmseg", "mmengine"}
 
 
@@ -93,7 +95,9 @@ def test_a_circle_would_be_found() -> None:
 )
 def test_the_library_stands_alone(path: Path) -> None:
     assert not {name.split(".")[0] for name in _imported(path)} & OPENMMLAB
-    assert not _names(path) & {"print", "eval", "exec"}
+    assert not _names(path) & {"eval", "exec"}
+    if path not in SPEAKS:
+        assert "print" not in _names(path) and "textregion.cli" not in _imported(path)
     text = path.read_text()
     assert ".cuda(" not in text
     assert path.name == "visualize.py" or "matplotlib" not in text
@@ -101,13 +105,14 @@ def test_the_library_stands_alone(path: Path) -> None:
 
 def test_no_training_lives_among_what_scripts_share() -> None:
     assert {path.stem for path in (ROOT / "utils").glob("*.py")} == {
-        "__init__", "ahead", "cli", "interrupts", "pictures", "results"
+        "__init__", "ahead", "pictures", "results"
     }  # fmt: skip
 
 
 def test_importing_the_library_loads_no_plots_and_no_openmmlab() -> None:
     code = (
         "import sys, torch; before = torch.get_num_threads(); import textregion; "
+        "[getattr(textregion, name) for name in textregion.__all__]; "
         "assert torch.get_num_threads() == before and torch.is_grad_enabled(); "
         f"print(sorted(set(sys.modules) & {OPENMMLAB | {'matplotlib'}!r}))"
     )
@@ -115,7 +120,16 @@ def test_importing_the_library_loads_no_plots_and_no_openmmlab() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_importing_the_package_alone_loads_no_pytorch() -> None:
+    code = (
+        "import sys, textregion; print('torch' in sys.modules); textregion.RegionTokens; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
 def test_public_names_are_documented() -> None:
+    assert set(textregion.__all__) == {"__version__", *textregion._HOME}
     for name in textregion.__all__:
         if name != "__version__":
             assert getattr(textregion, name).__doc__, name

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
 IN_MAIN = """
 import contextlib, signal, sys
-from utils import cli, interrupts
+from textregion import cli, interrupts
 interrupts.end_at_once()
 def main():
     try:
@@ -26,7 +26,7 @@ cli.run(main, interrupted="begin again.")
 """
 IGNORED = """
 import signal
-from utils import interrupts
+from textregion import interrupts
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 interrupts.end_at_once()
 interrupts.raise_again()
@@ -56,7 +56,7 @@ def test_while_a_script_is_importing(script: str) -> None:
     command = [sys.executable, "-X", "importtime", script]  # every finished import is a line on stderr
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        before = any("utils.interrupts" in line for line in iter(process.stderr.readline, ""))
+        before = any("textregion.interrupts" in line for line in iter(process.stderr.readline, ""))
         process.stderr.readline()  # the next import has begun, so what stands between them has run
         process.send_signal(signal.SIGINT)
         words = [line for line in process.stderr if not line.startswith("import time:") and line.strip()]

@@ -1,15 +1,37 @@
 """TextRegion: text-aligned region tokens from frozen image-text models and SAM 2 masks (arXiv 2505.23769)."""
 
-from .encoders import Encoder, load_encoder
-from .errors import UserError
-from .masks import MaskGenerator
-from .options import SegmenterOptions
-from .region_masks import RegionMasks
-from .regions import RegionTokens
-from .segmenter import Segmentation, TextRegionSegmenter
-from .text import ClassWords
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from .version import __version__
-from .weights import load_sam2
+
+if TYPE_CHECKING:
+    from .encoders import Encoder, load_encoder
+    from .errors import UserError
+    from .masks import MaskGenerator
+    from .options import SegmenterOptions
+    from .region_masks import RegionMasks
+    from .regions import RegionTokens
+    from .segmenter import Segmentation, TextRegionSegmenter
+    from .text import ClassWords
+    from .weights import load_sam2
+
+_HOME = {
+    "ClassWords": "text",
+    "Encoder": "encoders",
+    "MaskGenerator": "masks",
+    "RegionMasks": "region_masks",
+    "RegionTokens": "regions",
+    "Segmentation": "segmenter",
+    "SegmenterOptions": "options",
+    "TextRegionSegmenter": "segmenter",
+    "UserError": "errors",
+    "load_encoder": "encoders",
+    "load_sam2": "weights",
+}
+"""Each public name's module, loaded when the name is first asked for: a command is there before PyTorch is."""
 
 __all__ = [
     "ClassWords",
@@ -25,3 +47,14 @@ __all__ = [
     "load_encoder",
     "load_sam2",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

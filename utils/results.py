@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -13,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from textregion import UserError
+from textregion.files import write_bytes
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "sam2", "numpy", "opencv-python", "onedl-mmsegmentation")
 
@@ -46,34 +45,12 @@ def write_results(path: str | os.PathLike[str], results: Mapping[str, Any], sett
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text file whole or not at all (see :func:`write_bytes`), as UTF-8.
+    """Write a text file whole or not at all (see :func:`textregion.files.write_bytes`), as UTF-8.
 
     Raises:
         UserError: the file cannot be written.
     """
     write_bytes(path, text.encode("utf-8", "surrogateescape"))
-
-
-def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file whole or not at all: under a temporary name, then renamed. Missing folders are made.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except OSError as error:
-        raise cannot_write(target, error) from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:
@@ -107,9 +84,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def cannot_write(path: Path, error: OSError) -> UserError:
-    """What to say of a file that could not be written."""
-    reason = error.strerror or error
-    return UserError(f"File {str(path)!r} cannot be written ({reason}): free space or choose another folder.")

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from eval.reason_seg.files import read_annotation, split_folder, split_name
 from textregion import UserError
-from utils.cli import Parser, run
+from textregion.cli import Parser, run
 from utils.results import write_text
 
 PROMPT = (

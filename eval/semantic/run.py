@@ -32,8 +32,8 @@ from eval.semantic.pictures import PictureFolder
 from eval.shared.processes import Processes, start_processes
 from eval.shared.work_dir import WorkDir
 from textregion import TextRegionSegmenter, UserError
+from textregion.cli import check_model_options, load_segmenter, method_options
 from textregion.runtime import StageClock
-from utils.cli import check_model_options, load_segmenter, method_options
 from utils.results import plain, settings_of, write_results, write_text
 
 Results = dict[str, Any]

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from textregion import UserError
-from utils.results import cannot_write, plain
+from textregion.files import cannot_write
+from utils.results import plain
 
 logger = logging.getLogger(__name__)
 

@@ -20,10 +20,10 @@ from eval.shared.records import Record
 from eval.shared.region_cache import RegionCache
 from eval.shared.work_dir import WorkDir
 from textregion import RegionTokens, TextRegionSegmenter, UserError
+from textregion.cli import add_method_options, add_model_options, check_model_options, load_segmenter
 from textregion.image import RGB, load_rgb
 from textregion.options import Task
 from utils.ahead import ahead
-from utils.cli import add_method_options, add_model_options, check_model_options, load_segmenter
 from utils.results import settings_of, write_results
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def check_run_options(args: argparse.Namespace, task: Task) -> None:
 
     Raises:
         UserError: a number out of range, processes that were not started as ``--launcher`` says, or what
-            :func:`utils.cli.check_model_options` refuses.
+            :func:`textregion.cli.check_model_options` refuses.
     """
     if args.limit is not None and args.limit < 1:
         raise UserError(f"--limit must be at least 1, but got {args.limit}.")
@@ -144,7 +144,7 @@ def evaluate(
     """Load the models, judge every example that has no record yet, and write ``results.json``.
 
     Args:
-        args: of a parser with :func:`add_run_options` and the options of ``utils.cli``.
+        args: of a parser with :func:`add_run_options` and the options of ``textregion.cli``.
         task: whose preset the method's options start from.
         pictures: in the order of the data, the same in every process.
         make_judge: makes the judge of a picture's examples.

@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from eval.shared.metrics import Box, Mask
 from textregion.export import png
+from textregion.files import write_bytes
 from textregion.image import RGB
-from utils.results import write_bytes
 
 Colour = tuple[int, int, int]
 RIGHT, FOUND, REGION, IGNORED = (0, 150, 60), (215, 40, 40), (255, 140, 0), (110, 110, 110)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from utils.results import write_bytes
+from textregion.files import write_bytes
 
 JPEG_QUALITY = 95
 

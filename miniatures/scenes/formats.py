@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from miniatures.scenes.files import trace, write_bytes, write_json, write_jsonl, write_labels, write_picture
+from miniatures.scenes.files import trace, write_json, write_jsonl, write_labels, write_picture
 from miniatures.scenes.language import Question, expressions, questions
 from miniatures.scenes.scene import GROUNDS, THINGS, Scene, SceneObject
+from textregion.files import write_bytes
 
 LABEL_CLASSES: tuple[str, ...] = (*GROUNDS, *THINGS)
 VOC_CLASSES: tuple[str, ...] = ("background", *THINGS)  # the grounds are background

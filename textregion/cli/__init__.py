@@ -1,4 +1,4 @@
-"""What every script's command line shares: a strict parser, the options of models and method, and how a run ends."""
+"""What every command line shares: a strict parser, the options of models and method, and how a run ends."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
-from textregion import SegmenterOptions, TextRegionSegmenter, UserError
-from textregion.options import Task
-from textregion.runtime import StageClock, resolve_device
-from textregion.weights import check_sam2, resolve_clip, uses_miniatures
-from utils import interrupts
+from .. import interrupts
+from ..errors import UserError
+from ..options import SegmenterOptions, Task
+from ..runtime import StageClock, resolve_device
+from ..segmenter import TextRegionSegmenter
+from ..weights import check_sam2, resolve_clip, uses_miniatures
 
 MINIATURE_NOTE = (
     "Using the bundled miniatures, which know rendered scenes only; real models for photographs: "
