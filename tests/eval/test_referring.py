@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +21,8 @@ from eval.referring.baselines import CropBaseline, chance
 from eval.referring.files import Expression, picture_name, read_detections, read_pictures, splits_there
 from eval.referring.task import ReferringJudge, region_found, report, table
 from eval.shared.metrics import Box
+from eval.shared.processes import Processes
+from eval.shared.records import RecordFile
 from eval.shared.region_cache import RegionCache
 from eval.shared.runner import Outcome
 from eval.shared.work_dir import WorkDir
@@ -28,7 +30,6 @@ from miniatures.scenes.__main__ import main as render
 from tests.conftest import WordFeatures
 from textregion import RegionMasks, RegionTokens, TextRegionSegmenter, UserError
 
-CHECKOUT = Path(__file__).parents[2]
 Run = Callable[..., int]
 
 
@@ -375,9 +376,6 @@ def test_cache_is_bounded_and_distrusts_damage(
 
 
 def test_a_folder_with_records_of_several_processes(tmp_path: Path) -> None:
-    from eval.shared.processes import Processes
-    from eval.shared.records import RecordFile
-
     for rank in range(3):
         with RecordFile(tmp_path / f"records.rank{rank}.jsonl", {}) as records:
             records.append(f"by {rank}", {"rank": rank})
@@ -388,23 +386,31 @@ def test_a_folder_with_records_of_several_processes(tmp_path: Path) -> None:
 
 
 def test_two_processes_agree_with_one(rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole script on the bundled miniatures: torchrun with two processes, then one process in another folder."""
+    """The whole script on the bundled miniatures, as each of two processes runs it, then alone in another folder.
+
+    One after the other: that they start together and wait for one another is tested with the semantic evaluation.
+    """
     script = importlib.import_module("eval_referring")
     roots = ["--input_file_root", rendered / "reclip_data", "--image_root", rendered / "train2014"]
-    arguments = [*roots, "--datasets", "refcoco_val", "refcoco_testa", "--device", "cpu", "--points-per-side", 8]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
-    command += ["eval_referring.py", *arguments, "--launcher", "pytorch", "--log_dir", tmp_path / "two"]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    done = subprocess.run(
-        [str(part) for part in command], cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert "encodings saved" in done.stdout and done.stdout.count("Results:") == 1
-    assert sorted(path.name for path in (tmp_path / "two").glob("*.jsonl")) == [
-        "records.rank0.jsonl",
-        "records.rank1.jsonl",
-    ]
-    alone = ["eval_referring.py", *arguments, "--log_dir", tmp_path / "one"]
-    monkeypatch.setattr(sys, "argv", [str(part) for part in alone])
-    assert script.main() == 0
+    arguments = [*roots, "--device", "cpu", "--points-per-side", 8]
+
+    def run(folder: str, *more: str) -> None:
+        command = ["eval_referring.py", *arguments, "--log_dir", tmp_path / folder, *more]
+        monkeypatch.setattr(sys, "argv", [str(part) for part in command])
+        assert script.main() == 0
+
+    run("one")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(Processes, "barrier", lambda self: None)
+    for rank in (1, 0):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setattr(
+            "eval.shared.runner.start_processes", lambda _, rank=rank: contextlib.nullcontext(Processes(rank, 2))
+        )
+        run("two", "--launcher", "pytorch")
+        assert (tmp_path / "two" / "results.json").exists() == (rank == 0)
+    shares = [(tmp_path / "two" / f"records.rank{rank}.jsonl").read_text().splitlines()[1:] for rank in (0, 1)]
+    pictures = [{json.loads(line)["picture"] for line in share} for share in shares]
+    assert [len(share) for share in pictures] == [2, 1]
+    assert pictures[0].isdisjoint(pictures[1])
     assert results_of(tmp_path / "one") == results_of(tmp_path / "two")

@@ -1,0 +1,99 @@
+"""The map from lines to the tests that run them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from .mutants import Mutant
+
+
+class Lines:
+    """Names of a file's lines that stay the same when lines move: function and text."""
+
+    def __init__(self, path: str, source: str) -> None:
+        self._path, self._text = path, source.splitlines()
+        self._where = ["<module>"] * (len(self._text) + 1)
+        self._mark(ast.parse(source).body, ())
+
+    def _mark(self, body: list[ast.stmt], where: tuple[str, ...]) -> None:
+        for node in body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                inner = (*where, node.name)
+                for line in range(node.lineno, (node.end_lineno or node.lineno) + 1):
+                    self._where[line - 1] = ".".join(inner)
+                self._mark(node.body, inner)
+            else:
+                self._mark([child for child in ast.walk(node) if isinstance(child, ast.FunctionDef)], where)
+
+    def key(self, line: int) -> str:
+        """Of a line, from 1."""
+        return f"{self._path}::{self._where[line - 1]}::{self._text[line - 1].strip()}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one test was seen to do."""
+
+    seconds: float
+    lines: frozenset[str]
+
+
+@dataclass
+class Map:
+    """Tests by their id, with what they run."""
+
+    tests: dict[str, Measured] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> Map:
+        """Read what :meth:`save` wrote."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+        names = content["lines"]
+        return cls(
+            {
+                test: Measured(seconds, frozenset(names[index] for index in lines))
+                for test, (seconds, lines) in content["tests"].items()
+            }
+        )
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        names = sorted({line for test in self.tests.values() for line in test.lines})
+        place = {name: index for index, name in enumerate(names)}
+        tests = {
+            test: (found.seconds, sorted(place[line] for line in found.lines)) for test, found in self.tests.items()
+        }
+        path.write_text(json.dumps({"lines": names, "tests": tests}), encoding="utf-8")
+
+    def replaced(self, other: Map, files: Iterable[str]) -> Map:
+        """The map with another's tests in the place of all of some test files."""
+        dropped = tuple(f"{file}::" for file in files)
+        return Map({test: found for test, found in self.tests.items() if not test.startswith(dropped)} | other.tests)
+
+    def tests_of(self, mutant: Mutant, lines: Lines) -> list[str]:
+        """The tests that run a fault, the fastest first.
+
+        What runs at import is no test's own: the tests that run lines where its name stands come first, then all
+        that run anything in its file.
+        """
+        if mutant.runs == "in a test":
+            return self._fastest({lines.key(line) for line in mutant.lines})
+        place = f"{mutant.path}::{mutant.where}::" if mutant.runs == "as a default" else f"{mutant.path}::"
+        word = re.compile(rf"\b({'|'.join(map(re.escape, mutant.names))})\b") if mutant.names else None
+        nearest = {line for line in self._lines if word and word.search(line.split("::", 2)[2])}
+        around = {line for line in self._lines if line.startswith(place)}
+        return list(dict.fromkeys([*self._fastest(nearest), *self._fastest(around)]))
+
+    def _fastest(self, wanted: set[str]) -> list[str]:
+        chosen = [(found.seconds, test) for test, found in self.tests.items() if not wanted.isdisjoint(found.lines)]
+        return [test for _, test in sorted(chosen)]
+
+    @cached_property
+    def _lines(self) -> frozenset[str]:
+        return frozenset().union(*(found.lines for found in self.tests.values()))
