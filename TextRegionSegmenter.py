@@ -33,7 +33,7 @@ from textregion import RegionTokens, Segmentation, TextRegionSegmenter, UserErro
 from textregion.image import RGB, load_rgb
 from textregion.runtime import StageClock
 from utils.ahead import ahead
-from utils.pictures import check_words, expand, read_queries
+from utils.pictures import check_words, expand, read_queries, split_labels
 
 CHECKOUT = Path(__file__).resolve().parent
 LONGEST_STEM = 200
@@ -82,7 +82,12 @@ def build_parser() -> cli.Parser:
         metavar="YAML",
         help="image path -> 'label:' list of words (default utils/image_query_label.yaml)",
     )
-    parser.add_argument("--labels", nargs="+", metavar="WORD", help="words for pictures that the YAML does not name")
+    parser.add_argument(
+        "--labels",
+        nargs="+",
+        metavar="WORD",
+        help="words for pictures that the YAML does not name, also separated by commas or semicolons",
+    )
     parser.add_argument(
         "--output_dir", default="outputs/demo", metavar="DIR", help="where the results go (default %(default)s)"
     )
@@ -128,7 +133,7 @@ def plan_jobs(args: Namespace) -> list[Job]:
     """
     known = read_queries(Path(args.image_query_cfg), CHECKOUT)
     by_path = {_resolved(path): words for path, words in known.items()}
-    labels = None if args.labels is None else check_words(args.labels, "--labels")
+    labels = None if args.labels is None else check_words(split_labels(args.labels), "--labels")
     if args.image_list is None and labels is not None:
         raise UserError("--labels are words for pictures that the YAML does not name: name them with --image_list.")
     named = list(known) if args.image_list is None else [path for name in args.image_list for path in expand(name)]

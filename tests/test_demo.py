@@ -196,6 +196,39 @@ def test_words_of_the_yaml_go_before_those_of_the_command_line(
         config.unlink()
 
 
+@pytest.mark.parametrize(
+    ("labels", "words", "warned"),
+    [
+        (["sky, grass,car"], ("sky", "grass", "car"), "--labels 'sky, grass,car' is taken as 3 words"),
+        (["sky,", "grass,", "a car"], ("sky", "grass", "a car"), None),
+        (["sky;grass ; ", "sky"], ("sky", "grass"), None),
+        (["sky;; a car, red"], ("sky", "a car", "red"), None),
+        (["天空，草地"], ("天空", "草地"), "--labels '天空，草地' is taken as 2 words"),
+        (["a man, in red", "dog "], ("a man", "in red", "dog "), "a name with a comma goes into the YAML"),
+    ],
+)
+def test_commas_and_semicolons_separate_the_words_of_the_command_line(
+    labels: list[str], words: tuple[str, ...], warned: str | None, photos: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    argv = ["--image_list", str(photos / "cat.jpg"), "--labels", *labels]
+    (job,) = demo.plan_jobs(demo.build_parser().parse_args(argv))
+    assert job.words == words
+    assert [warned is not None and warned in message for message in caplog.messages] == ([True] if warned else [])
+
+
+def test_words_of_the_yaml_are_separated_by_semicolons_and_may_hold_commas(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cat.jpg").write_bytes((photos / "cat.jpg").read_bytes())
+    config = tmp_path / "words.yaml"
+    config.write_text("cat.jpg:\n  label: [sky;  grass, 'building, edifice', sky ;]\n")
+    (job,) = demo.plan_jobs(demo.build_parser().parse_args(["--image_query_cfg", str(config)]))
+    assert job.words == ("sky", "grass", "building, edifice")
+    (message,) = caplog.messages
+    assert message.startswith("The words of picture 'cat.jpg' in ")
+    assert message.endswith(" hold 'building, edifice', which is one word: write [dog, grass] for two.")
+
+
 def test_pictures_of_one_stem_do_not_overwrite_each_other(
     run: Run, tiny: Callable[..., TextRegionSegmenter], photos: Path, tmp_path: Path
 ) -> None:
@@ -255,6 +288,7 @@ def bad_files(folder: Path, photos: Path) -> None:
         "no_label": {"cat.jpg": {"labels": ["dog"]}},
         "bare_list": {"cat.jpg": ["dog"]},
         "empty_list": {"cat.jpg": {"label": []}},
+        "separators": {"cat.jpg": {"label": [" ; "]}},
         "null": {"cat.jpg": {"label": None}},
         "string": {"cat.jpg": {"label": "dog"}},
         "number": {"cat.jpg": {"label": ["dog", 7]}},
@@ -284,6 +318,8 @@ BAD = [
     ("--image_list no_pictures --labels dog", "no pictures in 'no_pictures'"),
     ("--image_list *.bmp --labels dog", "no pictures in '*.bmp'"),
     ("--image_list cat.jpg", "no words for picture 'cat.jpg': give --labels"),
+    ("--image_list cat.jpg --labels , ;;", "list of words of --labels is empty: name at least one"),
+    ("--image_query_cfg separators.yaml", "list of words of picture 'cat.jpg' in 'separators.yaml' is empty"),
     ("--labels dog", "name them with --image_list"),
     ("--image_query_cfg nowhere.yaml", "'nowhere.yaml' cannot be read"),
     ("--image_query_cfg no_pictures", "'no_pictures' cannot be read"),

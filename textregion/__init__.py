@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from .region_masks import RegionMasks
     from .regions import RegionTokens
     from .segmenter import Segmentation, TextRegionSegmenter
-    from .text import ClassWords
     from .weights import load_sam2
+    from .words import ClassWords
 
 _HOME = {
-    "ClassWords": "text",
+    "ClassWords": "words",
     "Encoder": "encoders",
     "MaskGenerator": "masks",
     "RegionMasks": "region_masks",

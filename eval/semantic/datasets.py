@@ -37,7 +37,7 @@ _IMAGE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.Decompression
 
 
 def _words(name: str) -> tuple[str, ...]:
-    return ClassWords.from_file(CONFIGS / name).words
+    return ClassWords.from_file(CONFIGS / name, comma_names=True).words
 
 
 @DATASETS.register_module()

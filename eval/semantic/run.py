@@ -76,7 +76,8 @@ def evaluate(args: argparse.Namespace) -> Results | None:
             check_examples(dataset)
         args.device = processes.device(args.device)
         segmenter = load_segmenter(args, "semantic", clock=StageClock(), extra_options=options)
-        model = MODELS.build({**config.model, "segmenter": segmenter})
+        # What its class file may mean was said when the data set was built.
+        model = MODELS.build({**config.model, "segmenter": segmenter, "comma_names": True})
         settings = _settings(args, name, segmenter, model)
         pictures = _picture_folder(args.show_dir, dataset)
         drawn = {key for key in keys if pictures is None or pictures.has(key)}
