@@ -13,14 +13,16 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests.parity.tiny_models import CLIP_CONFIG, tiny_clip
 from textregion import Encoder, UserError, load_encoder
-from textregion.encoders import ClipVitEncoder, supported_architectures
+from textregion.encoders import ClipVitEncoder, Preprocess, supported_architectures
 from textregion.encoders.blocks import run_block
 from textregion.encoders.clip_vit import position_embedding
-from textregion.encoders.loading import resolve_architecture
+from textregion.encoders.names import resolve_architecture
+from textregion.text import TextBank
 
 from .conftest import FAMILIES, WEIGHTS
 
@@ -199,6 +201,52 @@ def test_a_clip_tower_gets_336_pixels_in_whole_patches_or_its_own_size_above(
     assert load_encoder(model, tokenizer=TOKENIZER, device="cpu").crop_size == expected
     own = load_encoder(model, tokenizer=TOKENIZER, device="cpu", crop_size=2 * patch_size)
     assert own.crop_size == 2 * patch_size
+
+
+def test_an_encoders_name_comes_from_its_weights(tiny_architecture: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model: Any = open_clip.create_model(tiny_architecture).half().float()
+    first, second = tmp_path / "first.pt", tmp_path / "second.safetensors"
+    torch.save({"state_dict": {f"module.{name}": value.half() for name, value in model.state_dict().items()}}, first)
+    save_file(model.state_dict(), second)
+    name = load_encoder(tiny_architecture, str(first), device="cpu").name
+    assert name.startswith(f"{tiny_architecture}:")
+    assert load_encoder(tiny_architecture, str(second), device="cpu").name == name
+    model.visual.proj.data[3, 4] += 1e-3  # fine-tuned, and written over the first
+    save_file(model.state_dict(), second)
+    assert load_encoder(tiny_architecture, str(second), device="cpu").name != name
+
+
+def test_ready_models_are_told_apart() -> None:
+    def encoder(model: nn.Module, tokenizer: Any = TOKENIZER, **settings: Any) -> Encoder:
+        return load_encoder(model, tokenizer=tokenizer, device="cpu", **settings)
+
+    changed: Any = tiny_clip(WEIGHTS)
+    changed.token_embedding.weight.data[100, 3] += 1e-3
+    gelu = open_clip.CLIP(**{**CLIP_CONFIG, "quick_gelu": False})
+    gelu.load_state_dict(tiny_clip(WEIGHTS).state_dict())
+    shouting = open_clip.SimpleTokenizer(context_length=77, clean="whitespace")
+    half = Preprocess((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
+    others = [
+        encoder(changed),
+        encoder(gelu),
+        encoder(tiny_clip(WEIGHTS), shouting),
+        encoder(tiny_clip(WEIGHTS), preprocess=half),
+    ]
+    own = encoder(tiny_clip(WEIGHTS))
+    assert len({own.name, *(other.name for other in others)}) == 5
+    assert encoder(tiny_clip(WEIGHTS).half(), crop_size=96).name.startswith("custom:")
+    assert own.name == encoder(tiny_clip(WEIGHTS)).name
+    assert own.weights_origin is None
+
+
+def test_the_text_cache_never_gives_one_model_the_others_embedding(tmp_path: Path) -> None:
+    other: Any = tiny_clip(WEIGHTS)
+    other.text_projection.data.neg_()
+    first, second = (load_encoder(model, tokenizer=TOKENIZER, device="cpu") for model in (tiny_clip(WEIGHTS), other))
+    kept = TextBank(first, tmp_path).encode(["dog"])
+    torch.testing.assert_close(TextBank(second, tmp_path).encode(["dog"]), -kept)
+    assert torch.equal(TextBank(first, tmp_path).encode(["dog"]), kept)
 
 
 class RunsCode:

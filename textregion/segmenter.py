@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import painting, pooling, views
-from .checkpoints import weights_digest
+from .checkpoints.digests import weights_digest
 from .encoders.base import Encoder, PatchFeatures
 from .errors import UserError
 from .image import RGB, Picture, load_rgb, resize, resized_hw

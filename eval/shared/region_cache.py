@@ -35,7 +35,7 @@ class RegionCache:
         self._segmenter, self._folder, self._max_bytes = segmenter, folder, max_gb * 1e9
         options = {k: v for k, v in segmenter.options.as_dict().items() if k not in _PAINTING_ONLY}
         dense = segmenter.options.uncovered == "dense"
-        facts = [segmenter.model_names, segmenter.precision.dtype, options, dense]
+        facts = [segmenter.model_names, segmenter.encoder.crop_size, segmenter.precision.dtype, options, dense]
         self._facts = json.dumps(facts, sort_keys=True).encode() if folder is not None else b""
         self.encoded = self.reused = 0
 
