@@ -10,6 +10,7 @@ from .version import __version__
 if TYPE_CHECKING:
     from .encoders import Encoder, load_encoder
     from .errors import UserError
+    from .index import RegionIndex
     from .masks import MaskGenerator
     from .options import SegmenterOptions
     from .region_masks import RegionMasks
@@ -22,6 +23,7 @@ _HOME = {
     "ClassWords": "words",
     "Encoder": "encoders",
     "MaskGenerator": "masks",
+    "RegionIndex": "index",
     "RegionMasks": "region_masks",
     "RegionTokens": "regions",
     "Segmentation": "segmenter",
@@ -37,6 +39,7 @@ __all__ = [
     "ClassWords",
     "Encoder",
     "MaskGenerator",
+    "RegionIndex",
     "RegionMasks",
     "RegionTokens",
     "Segmentation",

@@ -108,6 +108,10 @@ class SegmenterOptions:
         """Plain values, as they are written beside a result."""
         return dataclasses.asdict(self)
 
+    def of_regions(self) -> dict[str, Any]:
+        """The values that a picture's regions depend on: neither painting nor batch sizes change them."""
+        return {name: value for name, value in self.as_dict().items() if name not in _NOT_OF_REGIONS}
+
 
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {},
@@ -116,6 +120,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "reasoning": {"min_size": 0, "uncovered": "first", "pool_mlp": False},
 }
 
+_NOT_OF_REGIONS = ("region_logit_scale", "uncovered", "prob_thd", "output_size", "points_per_batch", "view_batch")
 _CHOICES: dict[str, tuple[str, ...]] = {
     "resize_method": get_args(ResizeMethod),
     "mask_type": get_args(MaskType),

@@ -47,6 +47,11 @@ class TextBank:
         self._cache_dir = Path(cache_dir) if cache_dir is not None else None
         self._known: dict[str, Tensor] = {}
 
+    @property
+    def encoder_name(self) -> str:
+        """Whose embeddings they are."""
+        return self._encoder.name
+
     def encode(self, words: Sequence[str]) -> Tensor:
         """K words -> (K, D) L2-normalised embeddings on the encoder's device.
 

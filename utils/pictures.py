@@ -14,13 +14,11 @@ import yaml
 
 from textregion import UserError
 from textregion.export import MAX_PALETTE
+from textregion.image import IMAGE_SUFFIXES
 from textregion.words import is_word, split_words
 
 logger = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = frozenset(
-    [".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
-)
 WordsOf = dict[Path, tuple[str, ...]]
 _LABEL_SEPARATORS = ",;，；、"
 

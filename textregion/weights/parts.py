@@ -90,6 +90,30 @@ def load_parts(
     return SegmenterParts(encoder, generator, options, text, precision)
 
 
+def load_text_bank(
+    *,
+    clip_architecture: str | None = None,
+    clip_pretrained: str | None = None,
+    clip_download_root: str | os.PathLike[str] | None = None,
+    sam2_checkpoint: str | os.PathLike[str] | None = None,
+    device: str | torch.device | None = None,
+    dtype: DtypeName = "fp32",
+    text_cache: str | os.PathLike[str] | None = None,
+) -> TextBank:
+    """The word embeddings of the segmenter that :func:`load_parts` gives for these names, without SAM 2.
+
+    Raises:
+        UserError: a name, checkpoint or device that is wrong.
+    """
+    where, _ = resolve_device(device)
+    if uses_miniatures(clip_architecture, clip_pretrained, sam2_checkpoint):
+        encoder, _ = load_miniature_clip(where)
+    else:
+        architecture, pretrained = resolve_clip(clip_architecture, clip_pretrained)
+        encoder = load_encoder(architecture, pretrained, device=where, cache_dir=clip_download_root)
+    return TextBank(encoder, text_cache, Precision(dtype))
+
+
 def _compile(encoder: Any, sam2_model: Any, device: torch.device) -> None:
     """Compile what takes the image towers' time, once something small has shown that this machine can."""
     try:
