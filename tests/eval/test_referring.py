@@ -179,6 +179,58 @@ def test_pictures_are_grouped_over_splits(rendered: Path) -> None:
     assert len(first) == 2
 
 
+def test_a_limit_is_of_pictures_with_all_that_is_asked_of_them(tmp_path: Path) -> None:
+    names = ["a.jpg", "b.jpg", "a.jpg", "c.jpg", "b.jpg"]
+    entries = [entry(file_name=name, image_id=number) for number, name in enumerate(names)]
+    write_split(tmp_path, *entries)
+
+    def lines(limit: int | None) -> list[list[int]]:
+        pictures = read_pictures(tmp_path, tmp_path, ["refcoco_val"], limit=limit)
+        return [[example.reference for example in picture.examples.values()] for picture in pictures]
+
+    assert lines(1) == [[0, 2]]
+    assert lines(2) == [[0, 2], [1, 4]]
+    assert lines(None) == lines(3) == [[0, 2], [1, 4], [3]]
+
+
+def test_pictures_without_an_entry_in_the_detections_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_split(tmp_path, entry(), entry(image_id=3, file_name="b.jpg"), detections={"581857": []})
+    read_pictures(tmp_path, tmp_path, ["refcoco_val"])
+    assert caplog.messages == ["refcoco_val: 1 pictures without an entry in the detections keep mask boxes."]
+    caplog.clear()
+    read_pictures(tmp_path, tmp_path, ["refcoco_val"], use_detections=False)
+    assert caplog.messages == []
+
+
+def test_keys_tell_splits_references_sentences_and_content_apart(tmp_path: Path) -> None:
+    def keys(*entries: dict[str, Any], detections: object = None) -> list[str]:
+        write_split(tmp_path, *entries, detections=detections)
+        return [key for picture in read_pictures(tmp_path, tmp_path, ["refcoco_val"]) for key in picture.examples]
+
+    two = [{"raw": "left"}, {"raw": "left"}]
+    plain = keys(entry(sentences=two), entry(sentences=two))
+    assert [key.rsplit("/", 1)[0] for key in plain] == [
+        f"refcoco_val/{line}/{order}" for line in (0, 1) for order in (0, 1)
+    ]
+    changed = [
+        {"file_name": "other.jpg"},
+        {"sentences": [{"raw": "right"}]},
+        {"anns": [{"id": 7, "bbox": [1.5, 2, 3, 5]}]},
+    ]
+    digests = {keys(entry())[0]} | {keys(entry(**change))[0] for change in changed}
+    digests |= {keys(entry(), detections={"581857": [[0, 0, 1, 1]]})[0]}
+    assert len(digests) == 5
+
+
+def test_text_files_that_are_not_utf8_are_named(tmp_path: Path) -> None:
+    write_split(tmp_path, entry())
+    (tmp_path / "refcoco_val.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"refcoco_val\.jsonl.*not UTF-8"):
+        read_pictures(tmp_path, tmp_path, ["refcoco_val"])
+
+
 def regions_of(masks: torch.Tensor, tokens: torch.Tensor, encoder: str = "") -> RegionTokens:
     size_hw = (masks.shape[1], masks.shape[2])
     return RegionTokens(tokens, RegionMasks.from_masks(masks), size_hw, size_hw, encoder)

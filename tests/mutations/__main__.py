@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -44,7 +45,7 @@ def main() -> int:
     if not args.report:
         load_libraries(CHECKOUT)
         tree.refresh()
-        map_ = _map(tree, args.folder / "map.json", args.measure)
+        map_ = _map(tree, args.folder / "map.json")
         _try_all(mutants, tree, map_, records, args)
     known = _known(records)
     print(report([known[mutant.key] for mutant in mutants if mutant.key in known], listed))
@@ -59,18 +60,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, default=CHECKOUT / ".mutations", help="of the copy and what was tried")
     parser.add_argument("--budget", type=float, default=40.0, help="seconds of tests for a fault (default 40)")
     parser.add_argument("--again", action="store_true", help="try anew what was not noticed")
-    parser.add_argument("--measure", nargs="*", metavar="TEST_FILE", help="measure these test files anew; none: all")
     parser.add_argument("--report", action="store_true", help="only report what was tried")
     return parser
 
 
-def _map(tree: Tree, path: Path, measure: list[str] | None) -> Map:
-    """The map, measured where it is not there."""
-    known = Map.load(path) if path.is_file() else None
-    if known is not None and measure is None:
+def _map(tree: Tree, path: Path) -> Map:
+    """The map; test files that have changed since are measured anew."""
+    known = Map.load(path) if path.is_file() else Map()
+    digests = {
+        file.relative_to(tree.folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted((tree.folder / "tests").rglob("test_*.py"))
+        if "endurance" not in file.parts
+    }
+    files, fresh = known.outdated(digests), path.with_suffix(".new")
+    if not files:
         return known
-    files = measure or []
-    fresh = path.with_suffix(".new")
 
     def run() -> dict[str, Any]:
         from .measure import Recorder
@@ -80,11 +84,10 @@ def _map(tree: Tree, path: Path, measure: list[str] | None) -> Map:
         recorder.result().save(fresh)
         return {}
 
-    print(f"Measuring which tests run which lines ({', '.join(files) or 'all'}) ...", flush=True)
+    print(f"Measuring which lines the tests of {len(files)} files run ...", flush=True)
     if in_a_fork(tree, run, MOST_SECONDS) is None:
         sys.exit(f"The tests could not be measured: see {tree.folder.parent / 'output.txt'}.")
-    found = Map.load(fresh)
-    merged = known.replaced(found, files) if known is not None and files else found
+    merged = known.updated(Map.load(fresh), digests)
     merged.save(path)
     return merged
 

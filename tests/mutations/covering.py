@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +49,8 @@ class Map:
     """Tests by their id, with what they run."""
 
     tests: dict[str, Measured] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    """Digests of the test files at that time."""
 
     @classmethod
     def load(cls, path: Path) -> Map:
@@ -59,7 +61,8 @@ class Map:
             {
                 test: Measured(seconds, frozenset(names[index] for index in lines))
                 for test, (seconds, lines) in content["tests"].items()
-            }
+            },
+            content["files"],
         )
 
     def save(self, path: Path) -> None:
@@ -69,12 +72,18 @@ class Map:
         tests = {
             test: (found.seconds, sorted(place[line] for line in found.lines)) for test, found in self.tests.items()
         }
-        path.write_text(json.dumps({"lines": names, "tests": tests}), encoding="utf-8")
+        content = {"lines": names, "tests": tests, "files": self.files}
+        path.write_text(json.dumps(content), encoding="utf-8")
 
-    def replaced(self, other: Map, files: Iterable[str]) -> Map:
-        """The map with another's tests in the place of all of some test files."""
-        dropped = tuple(f"{file}::" for file in files)
-        return Map({test: found for test, found in self.tests.items() if not test.startswith(dropped)} | other.tests)
+    def outdated(self, files: Mapping[str, str]) -> list[str]:
+        """The test files that are new or have changed."""
+        return sorted(file for file, digest in files.items() if self.files.get(file) != digest)
+
+    def updated(self, other: Map, files: Mapping[str, str]) -> Map:
+        """The map with another's tests in the place of those of changed files, and without those of lost ones."""
+        kept = {file for file, digest in files.items() if self.files.get(file) == digest}
+        tests = {test: found for test, found in self.tests.items() if test.split("::")[0] in kept}
+        return Map(tests | other.tests, dict(files))
 
     def tests_of(self, mutant: Mutant, lines: Lines) -> list[str]:
         """The tests that run a fault, the fastest first.
