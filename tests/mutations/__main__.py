@@ -17,7 +17,7 @@ import pytest
 from .covering import Lines, Map
 from .mutants import Mutant, draw, read
 from .report import NOTICED, read_listed, report
-from .trial import Tree, Trial, in_a_fork, load_libraries, run_tests
+from .trial import HYPOTHESIS, Tree, Trial, in_a_fork, load_libraries, run_tests
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PATHS = [
@@ -80,7 +80,8 @@ def _map(tree: Tree, path: Path) -> Map:
         from .measure import Recorder
 
         recorder = Recorder(tree.folder, ["textregion", "eval", "utils", "miniatures"])
-        pytest.main(["-q", "-p", "no:cacheprovider", f"--rootdir={tree.folder}", *files], plugins=[recorder])
+        options = ["-q", "-p", "no:cacheprovider", "-p", HYPOTHESIS, f"--rootdir={tree.folder}"]
+        pytest.main([*options, *files], plugins=[recorder])
         recorder.result().save(fresh)
         return {}
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import gc
 import importlib
+import itertools
 import json
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from typing import Any, Literal
 import pytest
 
 MEMORY = 8 * 2**30
+HYPOTHESIS = "_hypothesis_pytestplugin"
 Verdict = Literal["killed", "survived", "out of time", "not run"]
 
 
@@ -58,6 +60,7 @@ class Tree:
 
     def __init__(self, checkout: Path, folder: Path) -> None:
         self.checkout, self.folder = checkout, folder
+        self._seconds = itertools.count(1)
 
     def refresh(self) -> None:
         """Bring the copy to the state of the checkout."""
@@ -78,17 +81,15 @@ class Tree:
     def changed(self, path: str, content: bytes) -> Iterator[None]:
         """The copy with another content of one file, for as long as the block lasts."""
         target = self.folder / path
-        before = target.read_bytes()
+        before, times = target.read_bytes(), target.stat()
         try:
-            self._write(target, content)
+            target.write_bytes(content)
+            # What was compiled is known by the second and the size: no such second has been.
+            os.utime(target, (0, next(self._seconds)))
             yield
         finally:
-            self._write(target, before)
-
-    def _write(self, target: Path, content: bytes) -> None:
-        target.write_bytes(content)
-        # Compiled files are told apart by the second and the size: neither may repeat.
-        shutil.rmtree(target.parent / "__pycache__", ignore_errors=True)
+            target.write_bytes(before)
+            os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def load_libraries(checkout: Path) -> None:
@@ -106,6 +107,8 @@ def load_libraries(checkout: Path) -> None:
         if name.split(".")[0] not in own:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
+    importlib.import_module(HYPOTHESIS)
+    gc.freeze()
 
 
 def run_tests(tree: Tree, tests: Sequence[str], seconds: float) -> Trial:
@@ -119,7 +122,8 @@ def run_tests(tree: Tree, tests: Sequence[str], seconds: float) -> Trial:
     first = FirstFailure()
 
     def run() -> dict[str, Any]:
-        options = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", f"--rootdir={tree.folder}"]
+        options = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", HYPOTHESIS, "--hypothesis-seed=0"]
+        options.append(f"--rootdir={tree.folder}")
         status = int(pytest.main([*options, *tests], plugins=[first]))
         return {"status": status, "test": first.test}
 
@@ -162,7 +166,8 @@ def _child(tree: Tree, function: Callable[[], dict[str, Any]], answer: Path, sec
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.chdir(tree.folder)
-        os.environ.update(PYTHONPATH=str(tree.folder), OMP_NUM_THREADS="1")
+        # The plugins that libraries bring along take longer to load than most tests to run.
+        os.environ.update(PYTHONPATH=str(tree.folder), OMP_NUM_THREADS="1", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
         here = str(tree.checkout) + os.sep
         for name, module in [pair for pair in sys.modules.items() if pair[0] != "__main__"]:
             if str(getattr(module, "__file__", "") or "").startswith(here) and ".venv" not in str(module.__file__):
