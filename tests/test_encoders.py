@@ -320,3 +320,35 @@ def test_blocks_are_open_clips_own() -> None:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             ours, theirs = run_block(block, tokens, mask).float(), block(tokens, attn_mask=mask).float()
         torch.testing.assert_close(ours, theirs, atol=0.1, rtol=0.02)
+
+
+def test_a_text_tower_that_is_not_the_plain_one_runs_as_it_is() -> None:
+    torch.manual_seed(3)
+    text = CLIP_CONFIG["text_cfg"] | {"embed_cls": True, "context_length": 76}
+    model: Any = open_clip.CustomTextCLIP(**{**CLIP_CONFIG, "text_cfg": text}).eval()
+    encoder = load_encoder(model, tokenizer=open_clip.SimpleTokenizer(context_length=76), device="cpu", crop_size=96)
+    tokens = encoder.tokenize(["a dog", "a cat on a mat"])
+    with torch.no_grad():
+        expected = F.normalize(model.encode_text(tokens), dim=-1)
+    torch.testing.assert_close(encoder.encode_text(tokens), expected, atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_the_features_of_a_clip_tower_are_those_of_its_last_block() -> None:
+    model: Any = tiny_clip(WEIGHTS)
+    encoder: Any = load_encoder(model, tokenizer=TOKENIZER, device="cpu", crop_size=96)
+    views = _views(encoder)
+    seen: dict[str, Tensor] = {}
+    block = model.visual.transformer.resblocks[-1]
+    block.register_forward_hook(lambda _, inputs, output: seen.update(input=inputs[0], output=output))
+    model.encode_image(views)
+    for feature, tokens in seen.items():
+        ours = encoder.patch_features(views, feature=feature)
+        assert ours.dense is None
+        torch.testing.assert_close(ours.values.flatten(2).transpose(1, 2), tokens[:, 1:], atol=1e-4, rtol=1e-4)
+        token = encoder.project(tokens[:, 1], feature=feature)
+        projected = F.normalize(model.visual.ln_post(tokens[:, 1]) @ model.visual.proj, dim=-1)
+        torch.testing.assert_close(token, projected, atol=1e-5, rtol=0)
+    dense = encoder.patch_features(views, dense=True).dense
+    assert dense.shape == (2, 64, 6, 6)
+    torch.testing.assert_close(dense.norm(dim=1), torch.ones(2, 6, 6))

@@ -197,7 +197,7 @@ def test_the_command_line_goes_over_the_configs_models() -> None:
     args = argparse.Namespace(**dict.fromkeys(own))
     semantic_run._take_models_from(config, args)
     assert vars(args) == own
-    given = argparse.Namespace(**{name: "given" for name in own})
+    given = argparse.Namespace(**dict.fromkeys(own, "given"))
     semantic_run._take_models_from(config, given)
     assert vars(given) == dict.fromkeys(own, "given")
 

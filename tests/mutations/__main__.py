@@ -40,11 +40,11 @@ def main() -> int:
     args.folder.mkdir(parents=True, exist_ok=True)
     tree = Tree(CHECKOUT, args.folder.resolve() / "tree")
     listed = read_listed(Path(__file__).with_name("equivalent.yaml"))
-    mutants = draw(read(CHECKOUT, args.paths), args.count, args.seed)
     records = args.folder / "tried.jsonl"
+    tree.refresh()
+    mutants = draw(read(tree.folder, args.paths), args.count, args.seed)
     if not args.report:
         load_libraries(CHECKOUT)
-        tree.refresh()
         map_ = _map(tree, args.folder / "map.json")
         _try_all(mutants, tree, map_, records, args)
     known = _known(records)
@@ -119,7 +119,7 @@ def _try_all(mutants: list[Mutant], tree: Tree, map_: Map, records: Path, args: 
 
 def _try(mutant: Mutant, tree: Tree, map_: Map, budget: float) -> tuple[Trial, int]:
     """The verdict, and how many tests were chosen."""
-    source = (CHECKOUT / mutant.path).read_bytes()
+    source = (tree.folder / mutant.path).read_bytes()
     changed = mutant.apply(source)
     try:
         compile(changed, mutant.path, "exec")
