@@ -21,7 +21,7 @@ from textregion import (
     TextRegionSegmenter,
     UserError,
 )
-from textregion.checkpoints import weights_digest
+from textregion.checkpoints.digests import weights_digest
 from textregion.runtime import Precision, StageClock, resolve_device
 
 from .conftest import FAMILIES, WEIGHTS
@@ -250,7 +250,7 @@ def test_the_parts_of_a_segmenter_follow_one_another_where_they_are_not_given(
     assert segmenter.text._precision == Precision("bf16")
     assert TextRegionSegmenter(plain.encoder, generator).precision == Precision()
     assert set(segmenter.model_names) == {"encoder", "sam2"}
-    assert segmenter.model_names["encoder"] == "clip_tiny"
+    assert segmenter.model_names["encoder"] == plain.encoder.name
     assert segmenter.model_names["sam2"] != weights_digest(torch.nn.Linear(2, 2))
 
 
