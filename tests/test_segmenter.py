@@ -195,6 +195,15 @@ def test_views_in_small_batches_give_the_same(
     )
 
 
+def test_antialiasing_of_the_views_is_an_option(
+    segmenters: dict[str, TextRegionSegmenter], scene_masks: RegionMasks
+) -> None:
+    usual = segmenters["clip"]
+    sampled = TextRegionSegmenter(usual.encoder, usual.mask_generator, usual.options.replace(antialias=False))
+    one, other = (each.encode(SCENE, scene_masks).tokens for each in (usual, sampled))
+    assert 0.5 < float((one * other).sum(1).min()) < 0.9999
+
+
 def test_the_output_size_is_the_pictures_or_the_methods(
     segmenters: dict[str, TextRegionSegmenter], scene_masks: RegionMasks
 ) -> None:

@@ -37,8 +37,8 @@ class TextRegionSegmentor(BaseSegmentor):
         options: settings over the semantic preset (fields of ``SegmenterOptions``).
         segmenter: a ready segmenter, used as it is; the names of models below then say nothing.
         comma_names: see :meth:`ClassWords.from_file`.
-        clip_architecture, clip_pretrained, clip_download_root, sam2_checkpoint, model_cfg, device, dtype: see
-            :func:`textregion.weights.load_segmenter`; without any model named, the bundled miniatures.
+        clip_architecture, clip_pretrained, clip_download_root, sam2_checkpoint, model_cfg, device, dtype, sam2_dtype,
+            published: see :func:`textregion.weights.load_parts`; without any model named, the bundled miniatures.
         data_preprocessor: MMEngine's own does (it only moves data).
     """
 
@@ -55,7 +55,9 @@ class TextRegionSegmentor(BaseSegmentor):
         sam2_checkpoint: str | None = None,
         model_cfg: str | None = None,
         device: str | None = None,
-        dtype: DtypeName = "fp32",
+        dtype: DtypeName | None = None,
+        sam2_dtype: DtypeName | None = None,
+        published: bool = False,
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor)
@@ -69,6 +71,8 @@ class TextRegionSegmentor(BaseSegmentor):
                 model_cfg=model_cfg,
                 device=device,
                 dtype=dtype,
+                sam2_dtype=sam2_dtype,
+                published=published,
                 task="semantic",
                 options=semantic_options(clip_architecture, clip_pretrained, sam2_checkpoint, options or {}),
                 clock=StageClock(),

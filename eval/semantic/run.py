@@ -113,6 +113,8 @@ def requested(args: argparse.Namespace) -> dict[str, Any]:
     asked = {
         "models": dict(zip(models, [architecture, *rest])),
         "dtype": args.dtype,
+        "sam2_dtype": args.sam2_dtype,
+        "published": args.published,
         "options": method_options(args),
         "cfg_options": dict(args.cfg_options or {}),
         "limit": args.limit,
@@ -196,7 +198,7 @@ def _settings(
     args: argparse.Namespace, name: str, segmenter: TextRegionSegmenter, model: TextRegionSegmentor
 ) -> dict[str, Any]:
     words = {"words": model.words.words, "class_of": model.words.class_of}
-    return settings_of(segmenter.options, models=segmenter.model_names, dtype=args.dtype, dataset=name, **words)
+    return settings_of(segmenter, dataset=name, **words)
 
 
 def _take_models_from(config: Config, args: argparse.Namespace) -> None:

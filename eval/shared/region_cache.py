@@ -32,7 +32,7 @@ class RegionCache:
         self._segmenter, self._folder, self._max_bytes = segmenter, folder, max_gb * 1e9
         dense = segmenter.options.uncovered == "dense"
         options = segmenter.options.of_regions()
-        facts = [segmenter.model_names, segmenter.encoder.crop_size, segmenter.precision.dtype, options, dense]
+        facts = [segmenter.model_names, segmenter.encoder.crop_size, segmenter.dtypes, options, dense]
         self._facts = json.dumps(facts, sort_keys=True).encode() if folder is not None else b""
         self.encoded = self.reused = 0
 

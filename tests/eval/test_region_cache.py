@@ -113,11 +113,12 @@ def test_regions_of_another_precision_or_model_are_made_anew(
 ) -> None:
     plain = TextRegionSegmenter(clip_encoder, generator)
     rounded = TextRegionSegmenter(clip_encoder, generator, precision=Precision("bf16"))
+    masks = TextRegionSegmenter(clip_encoder, MaskGenerator(generator.model, generator.options, Precision("bf16")))
     other = TextRegionSegmenter(encoders["pe"], generator, generator.options.replace(crop_size=None))
     pe = TextRegionSegmenter(clip_encoder, generator, generator.options.replace(crop_size=None))
-    for segmenter in (plain, rounded, other, pe):
+    for segmenter in (plain, rounded, masks, other, pe):
         assert count(segmenter, tmp_path) == (1, 0)
-    for segmenter in (plain, rounded, other, pe):
+    for segmenter in (plain, rounded, masks, other, pe):
         assert count(segmenter, tmp_path) == (0, 1)
 
 

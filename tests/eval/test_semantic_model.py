@@ -51,12 +51,14 @@ def test_architectures_that_the_weights_imply() -> None:
 def test_a_segmenter_of_its_own_is_made_of_the_models_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     made: dict[str, Any] = {}
     monkeypatch.setattr(TextRegionSegmenter, "from_pretrained", lambda **names: made.update(names))
-    arguments = {
+    arguments: dict[str, Any] = {
         "clip_download_root": "root",
         "sam2_checkpoint": "sam2.pt",
         "model_cfg": "sam2.yaml",
         "device": "cpu",
         "dtype": "bf16",
+        "sam2_dtype": "fp32",
+        "published": True,
     }
     TextRegionSegmentor("configs/cls_voc20.txt", {"prob_thd": 0.5}, clip_pretrained="meta", **arguments)
     assert isinstance(made.pop("clock"), StageClock)
@@ -110,6 +112,8 @@ def test_what_is_asked_of_a_run() -> None:
         sam2_checkpoint=None,
         model_cfg="sam2.yaml",
         dtype="bf16",
+        sam2_dtype="fp32",
+        published=True,
         cfg_options={"a.b": (1, 2)},
         limit=3,
         min_size=4,
@@ -119,6 +123,8 @@ def test_what_is_asked_of_a_run() -> None:
     assert requested(args) == {
         "models": dict(zip(names, ("ViT-B/16", "openai", None, "sam2.yaml"))),
         "dtype": "bf16",
+        "sam2_dtype": "fp32",
+        "published": True,
         "options": {"min_size": 4},
         "cfg_options": {"a.b": [1, 2]},
         "limit": 3,

@@ -45,6 +45,7 @@ class StubSegmenter(TextRegionSegmenter):
         self.encoder: Any = SimpleNamespace(name=name, crop_size=64, device=torch.device("cpu"))
         self.options = SegmenterOptions(**options)
         self.precision = Precision()
+        self.mask_generator: Any = SimpleNamespace(precision=Precision())
         self.text: Any = StubText(name)
         self.encoded: list[str] = []
         self._sam2 = sam2

@@ -80,13 +80,13 @@ def test_indexing_again_needs_no_models(
     folder = tmp_path / "ix"
     assert textregion("index", photos, "--index", folder, "--clip_pretrained", "weights", "--min_size", "7") == 0
     assert "6 added, 0 unchanged: 6 pictures with" in told(textregion)
-    assert loads == [{"name": "weights", "dtype": "fp32", "min_size": 7}]
+    assert loads == [{"name": "weights", "dtype": None, "min_size": 7}]
     (photos / "a.png").unlink()
     assert textregion("index", "--index", folder, photos) == 0
     assert "1 deleted, 5 unchanged: 5 pictures" in told(textregion) and len(loads) == 1
     (photos / "new.png").write_bytes(b"new")
     assert textregion("index", photos, "--index", folder) == 0  # the models and options of the index
-    assert loads[1]["name"] == "weights" and loads[1]["min_size"] == 7
+    assert (loads[1]["name"], loads[1]["dtype"], loads[1]["min_size"]) == ("weights", "fp32", 7)
     assert "1 added" in told(textregion)
 
 
@@ -99,7 +99,12 @@ def test_other_models_and_options_are_refused(textregion: Command, photos: Path,
     assert "the encoder is 'stub' in the index and 'other' now" in message
     message = mistake(textregion, "index", photos, "--index", folder, "--dtype", "bf16")
     assert "--dtype is fp32 in the index and bf16 now" in message
-    assert textregion("index", photos, "--index", folder, "--scale", "2016", "672", "--dtype", "fp32") == 0
+    message = mistake(textregion, "index", photos, "--index", folder, "--sam2_dtype", "bf16")
+    assert message.endswith("was made otherwise: --sam2_dtype is fp32 in the index and bf16 now.\n")
+    message = mistake(textregion, "index", photos, "--index", folder, "--published")
+    assert message.endswith("was made otherwise: --antialias is True in the index and False now.\n")
+    same = ("--published", "--antialias", "--scale", "2016", "672", "--dtype", "fp32", "--sam2_dtype", "fp32")
+    assert textregion("index", photos, "--index", folder, *same) == 0
 
 
 def test_what_is_kept_and_what_failed(textregion: Command, photos: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from .. import published
 from ..errors import UserError
 from ..index import Growth, RegionIndex
 from ..index.settings import FILE, IndexSettings
@@ -45,7 +46,7 @@ def add_parser(commands: Any) -> None:
     add_boolean(parser, "--repair", False, "leave damaged parts of the index out, and encode their pictures anew")
     add_model_options(parser)
     add_method_options(parser)
-    parser.set_defaults(run=run, dtype=None)
+    parser.set_defaults(run=run)
 
 
 def run(args: Namespace) -> int:
@@ -83,7 +84,6 @@ def _open(args: Namespace) -> RegionIndex:
         if _names(args) != dict(settings.models):
             index.segmenter  # noqa: B018 (other names may be other models: look at once)
         return index
-    args.dtype = args.dtype or "fp32"
     for name in args.pictures:  # before models are loaded in vain
         if not Path(name).exists() and not any(sign in name for sign in "*?["):
             raise UserError(f"There is no file or folder {name!r}: check its name.")
@@ -91,19 +91,21 @@ def _open(args: Namespace) -> RegionIndex:
 
 
 def fill_from(args: Namespace, settings: IndexSettings) -> None:
-    """Take models and precision from an index where the command line names none."""
+    """Take models and precisions from an index where the command line names none."""
     if not any(getattr(args, name) is not None for name in MODEL_NAMES):
         for name, value in settings.models.items():
             if name in MODEL_NAMES:
                 setattr(args, name, value)
     args.dtype = args.dtype or settings.dtype
+    args.sam2_dtype = args.sam2_dtype or settings.sam2_dtype
 
 
 def _refuse_other_options(args: Namespace, settings: IndexSettings) -> None:
-    given = {name: list(value) if isinstance(value, tuple) else value for name, value in method_options(args).items()}
+    wanted = {**(published.OPTIONS if args.published else {}), **method_options(args)}
+    given = {name: list(value) if isinstance(value, tuple) else value for name, value in wanted.items()}
     asked = {name: value for name, value in given.items() if name in settings.options}
-    identity = settings.identity()
-    difference = settings.difference({**identity, "dtype": args.dtype, "options": {**identity["options"], **asked}})
+    identity = {**settings.identity(), "dtype": args.dtype, "sam2_dtype": args.sam2_dtype}
+    difference = settings.difference({**identity, "options": {**identity["options"], **asked}})
     if difference:
         raise UserError(f"Index {args.index!r} was made otherwise: {difference}.")
 

@@ -49,7 +49,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--sheet", metavar="FILE", help="draw the answers into one picture")
     add_boolean(parser, "--repair", False, "leave damaged parts of the index out")
     add_model_options(parser)
-    parser.set_defaults(run=run, dtype=None)
+    parser.set_defaults(run=run)
 
 
 def run(args: Namespace) -> int:

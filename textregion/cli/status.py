@@ -25,7 +25,7 @@ def add_parser(commands: Any) -> None:
     add_boolean(parser, "--compact", False, "join small parts, and drop the rows of pictures that are gone")
     add_boolean(parser, "--repair", False, "leave damaged parts of the index out")
     add_model_options(parser)
-    parser.set_defaults(run=run, dtype=None)
+    parser.set_defaults(run=run)
 
 
 def run(args: Namespace) -> int:

@@ -25,7 +25,9 @@ class IndexSettings:
     sam2: str
     """Digest of SAM 2's weights."""
     dtype: str
-    """Precision of the frozen models."""
+    """Precision of the image-text model."""
+    sam2_dtype: str
+    """Precision of SAM 2."""
     options: Mapping[str, Any]
     """The options that regions depend on, see :meth:`textregion.SegmenterOptions.of_regions`."""
     models: Mapping[str, Any] = field(default_factory=dict, compare=False)
@@ -37,11 +39,12 @@ class IndexSettings:
         names = segmenter.model_names
         crop_size = segmenter.options.crop_size or segmenter.encoder.crop_size
         options = _plain({**segmenter.options.of_regions(), "crop_size": crop_size})
-        return cls(names["encoder"], names["sam2"], segmenter.precision.dtype, options, _plain(models or {}))
+        return cls(names["encoder"], names["sam2"], **segmenter.dtypes, options=options, models=_plain(models or {}))
 
     def identity(self) -> dict[str, Any]:
         """What makes two settings the same, as plain values."""
-        return {"encoder": self.encoder, "sam2": self.sam2, "dtype": self.dtype, "options": dict(self.options)}
+        named = {"encoder": self.encoder, "sam2": self.sam2, "dtype": self.dtype, "sam2_dtype": self.sam2_dtype}
+        return {**named, "options": dict(self.options)}
 
     def difference(self, other: Mapping[str, Any], where: str = "now") -> str:
         """What of another identity differs from the index's, in a few words; empty where nothing does.
@@ -55,8 +58,9 @@ class IndexSettings:
             told.append(f"the encoder is {own['encoder']!r} in the index and {other.get('encoder')!r} {where}")
         if other.get("sam2") != own["sam2"]:
             told.append(f"SAM 2's weights are {own['sam2']} in the index and {other.get('sam2')} {where}")
-        if other.get("dtype") != own["dtype"]:
-            told.append(f"--dtype is {own['dtype']} in the index and {other.get('dtype')} {where}")
+        for name in ("dtype", "sam2_dtype"):
+            if other.get(name) != own[name]:
+                told.append(f"--{name} is {own[name]} in the index and {other.get(name)} {where}")
         options = other.get("options")
         theirs = options if isinstance(options, Mapping) else {}
         for name in sorted({*own["options"], *theirs}):
@@ -95,7 +99,7 @@ class IndexSettings:
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise UserError(f"File {str(path)!r} is not of an index of this version: make a new one.")
         try:
-            names = {name: str(content[name]) for name in ("encoder", "sam2", "dtype")}
+            names = {name: str(content[name]) for name in ("encoder", "sam2", "dtype", "sam2_dtype")}
             return cls(**names, options=dict(content["options"]), models=dict(content.get("models") or {}))
         except (KeyError, TypeError, ValueError):
             raise UserError(f"File {str(path)!r} is damaged: copy it from another index of the same models.") from None

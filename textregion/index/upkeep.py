@@ -74,7 +74,8 @@ class Status:
         lines = [
             f"{str(self.folder)!r}: {self.pictures} pictures with {self.regions} regions in {self.parts} parts",
             f"{_shown(self.part_bytes)} ({per_region:.0f} bytes a region) and {_shown(self.cache_bytes)} of cache",
-            f"encoder {self.settings.encoder}, SAM 2 {self.settings.sam2}, {self.settings.dtype}",
+            f"encoder {self.settings.encoder} in {self.settings.dtype}, "
+            f"SAM 2 {self.settings.sam2} in {self.settings.sam2_dtype}",
         ]
         if self.gone:
             lines.append(f"{self.gone} pictures are gone and still take space: --compact drops them")

@@ -13,6 +13,7 @@ from typing import Any
 import open_clip
 import torch
 
+from .. import published as as_published
 from ..checkpoints.reading import read_checkpoint
 from ..encoders.base import Encoder, Preprocess
 from ..encoders.loading import load_encoder
@@ -46,7 +47,9 @@ def load_parts(
     sam2_checkpoint: str | os.PathLike[str] | None = None,
     model_cfg: str | os.PathLike[str] | None = None,
     device: str | torch.device | None = None,
-    dtype: DtypeName = "fp32",
+    dtype: DtypeName | None = None,
+    sam2_dtype: DtypeName | None = None,
+    published: bool = False,
     task: Task = "demo",
     options: SegmenterOptions | Mapping[str, Any] | None = None,
     text_cache: str | os.PathLike[str] | None = None,
@@ -61,9 +64,12 @@ def load_parts(
         sam2_checkpoint: a file or a hub id.
         model_cfg: SAM 2's config, a name inside the sam2 package or a YAML file; None: by the checkpoint's name.
         device: cpu, cuda, mps; None: the best there is.
-        dtype: fp32 or bf16 (autocast of the frozen models).
+        dtype: fp32 or bf16 (autocast of the frozen models); None: fp32.
+        sam2_dtype: SAM 2's, where it differs; None: dtype, or what ``published`` says where that is None too.
+        published: antialiasing and SAM 2's precision are those of the published evaluations
+            (:mod:`textregion.published`), where they are not given.
         task: whose preset the options start from.
-        options: complete options, or single ones over the preset.
+        options: complete options, or single ones over the presets.
         text_cache: folder that word embeddings are kept in.
         compiled: let ``torch.compile`` make faster code of both image towers; the first picture then takes a minute.
 
@@ -71,7 +77,8 @@ def load_parts(
         UserError: a name, checkpoint, config, device or option that is wrong.
     """
     where, _ = resolve_device(device)
-    precision = Precision(dtype)
+    precision = Precision(dtype or "fp32")
+    sam2_dtype = sam2_dtype or dtype or (as_published.sam2_dtype(task, where) if published else "fp32")
     suited: dict[str, Any] = {}
     if uses_miniatures(clip_architecture, clip_pretrained, sam2_checkpoint):
         encoder, suited = load_miniature_clip(where)
@@ -84,8 +91,9 @@ def load_parts(
     if compiled:
         _compile(encoder, model, where)
     if not isinstance(options, SegmenterOptions):
-        options = SegmenterOptions.from_mapping({**PRESETS[task], **suited, **(options or {})})
-    generator = MaskGenerator(model, options, precision)
+        pinned = as_published.OPTIONS if published else {}
+        options = SegmenterOptions.from_mapping({**PRESETS[task], **suited, **pinned, **(options or {})})
+    generator = MaskGenerator(model, options, Precision(sam2_dtype))
     text = TextBank(encoder, text_cache, precision)
     return SegmenterParts(encoder, generator, options, text, precision)
 
