@@ -12,7 +12,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from eval.prepare.common import CannotPrepare, MissingSource, Report, only_run
+from eval.prepare.common import MissingSource, Report, only_run
+from textregion import UserError
 
 # pascal_context writes the list that pascal_context_459 reads
 DATASETS = (
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with only_run(options.data_root):
             return _prepare(options.datasets, options.data_root, options.workers)
-    except (CannotPrepare, OSError) as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

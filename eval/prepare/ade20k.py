@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eval.prepare.common import Report, Split, need, unpaired
+from eval.prepare.common import Report, Split, need, stems_in, unpaired
 
 FOLDER = "ade/ADEChallengeData2016"
 COUNT = 2000
@@ -19,7 +19,7 @@ def convert(data_root: Path, workers: int) -> Report:
     """
     folder = data_root / FOLDER
     annotations = need(folder / "annotations" / "validation", "ade20k", f"{_ORIGIN} into {data_root / 'ade'}")
-    labels = {path.stem for path in annotations.glob("*.png")}
-    pictures = {path.stem for path in (folder / "images" / "validation").glob("*.jpg")}
+    labels = stems_in(annotations, "*.png")
+    pictures = stems_in(folder / "images" / "validation", "*.jpg")
     split = Split("validation", COUNT, kept=len(labels))
     return Report("ade20k", folder, (split,), tuple(unpaired("validation", pictures, labels)))

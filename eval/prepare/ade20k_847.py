@@ -9,6 +9,10 @@ import numpy as np
 from PIL import Image
 
 from eval.prepare.common import UINT16_IGNORED, MissingSource, Report, Split, make_all, need, save_image, save_lines
+from eval.shared.label_maps import open_image
+from eval.shared.orientation import orientation_of, turn_of_labels, turned
+from textregion.image import load_rgb
+from utils.text_files import visible
 
 FOLDER = "ADE20K_2021_17_01"
 COUNT = 2000
@@ -26,7 +30,7 @@ def convert(data_root: Path, workers: int) -> Report:
     """
     folder = data_root / FOLDER
     source = need(folder / "images", "ade20k_847", f"{_ORIGIN} into {data_root}")
-    pictures = {path.stem: path for path in source.rglob("ADE_val_*.jpg")}
+    pictures = {path.stem: path for path in visible(source.rglob("ADE_val_*.jpg"))}
     if not pictures:
         raise MissingSource(f"ade20k_847: no ADE_val_*.jpg below {source}; unpack {_ORIGIN}")
     target = folder / "annotations_detectron2" / "validation"
@@ -47,12 +51,18 @@ def labels_by_index() -> np.ndarray:
 
 def make_pair(picture: Path, target: Path) -> None:
     """One picture and its label map, both made smaller where the short side is above 512."""
-    with Image.open(picture) as image, Image.open(picture.with_name(f"{picture.stem}_seg.png")) as segments:
-        if image.size != segments.size:
-            raise ValueError(f"{picture} has {image.size} pixels, but its segments have {segments.size}")
-        size = _smaller(image.size)
-        colours = np.asarray(segments.convert("RGB").resize(size, Image.Resampling.NEAREST)).astype(np.uint16)
-        pixels = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BILINEAR))
+    path = picture.with_name(f"{picture.stem}_seg.png")
+    with open_image(picture, "Picture") as image, open_image(path, "Segments") as segments:
+        if segments.mode not in ("RGB", "RGBA"):
+            raise ValueError(f"{path} is a picture of mode {segments.mode}, but segments are coded by colours")
+        try:
+            turn = turn_of_labels(orientation_of(segments), orientation_of(image))
+        except ValueError as error:
+            raise ValueError(f"{path} has {error}") from None
+        upright = Image.fromarray(np.ascontiguousarray(turned(np.asarray(segments.convert("RGB")), turn)))
+    size = _smaller(upright.size)
+    colours = np.asarray(upright.resize(size, Image.Resampling.NEAREST)).astype(np.uint16)
+    pixels = np.asarray(Image.fromarray(load_rgb(picture)).resize(size, Image.Resampling.BILINEAR))
     # The label is the mark of a finished pair, so it comes last.
     folder = target.parents[2] / "images_detectron2" / target.parent.name
     save_image(pixels, folder / f"{target.stem}.jpg")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from eval.prepare.common import IGNORED, MissingSource, Relabelling, Report, Split, make_all, need, save_image, unpaired
+from utils.text_files import read_json, visible
 
 FOLDER = "cityscapes"
 COUNTS = {"train": 2975, "val": 500, "test": 1525}
@@ -44,7 +44,7 @@ def convert(data_root: Path, workers: int) -> Report:
         if labelled:
             jobs = [(path, path.with_name(stem + _TRAIN)) for stem, path in sorted(labelled.items())]
             splits.append(make_all(make_train_ids, jobs, Split(name, count), workers, f"cityscapes {name}"))
-            pictures = (source / "leftImg8bit" / name).glob("*/*_leftImg8bit.png")
+            pictures = visible((source / "leftImg8bit" / name).glob("*/*_leftImg8bit.png"))
             warnings += unpaired(name, {path.name.removesuffix("_leftImg8bit.png") for path in pictures}, set(labelled))
     if not splits:
         raise MissingSource(f"cityscapes: no *{_IDS} and no *{_POLYGONS} in {source / 'gtFine'}; unpack {_ORIGIN}")
@@ -55,7 +55,7 @@ def _sources(folder: Path) -> dict[str, Path]:
     """What every label is made from: its label ids, or its polygons where those are all there is."""
     found: dict[str, Path] = {}
     for ending in (_POLYGONS, _IDS):
-        found |= {path.name.removesuffix(ending): path for path in folder.glob(f"*/*{ending}")}
+        found |= {path.name.removesuffix(ending): path for path in visible(folder.glob(f"*/*{ending}"))}
     return found
 
 
@@ -63,7 +63,7 @@ def make_train_ids(source: Path, target: Path) -> str | None:
     """One label map, from label ids (PNG) or polygons (JSON)."""
     if source.suffix == ".png":
         return _relabel(source, target)
-    save_image(draw_polygons(json.loads(source.read_text(encoding="utf-8"))), target)
+    save_image(draw_polygons(read_json(source, "unpack it again")), target)
     return None
 
 

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 from eval.prepare.coco_stuff import COUNTS, FIRST_STUFF, RAW_IGNORED, TRAIN_IDS, raw_maps, source_of
-from eval.prepare.common import MissingSource, Relabelling, Report, Split, make_all, unpaired
+from eval.prepare.common import MissingSource, Relabelling, Report, Split, make_all, stems_in, unpaired
+from utils.text_files import visible
 
 FOLDER = "coco_object"
 BACKGROUND = 0
@@ -37,13 +38,13 @@ def convert(data_root: Path, workers: int) -> Report:
     split = make_all(_TASK, jobs, Split(_SPLIT, COUNTS[_SPLIT]), workers, f"coco_object {_SPLIT}")
     pictures = folder / "images" / _SPLIT
     _link_all(source / "images" / _SPLIT, pictures)
-    warnings = unpaired(_SPLIT, {path.stem for path in pictures.glob("*.jpg")}, {path.stem for path in maps})
+    warnings = unpaired(_SPLIT, stems_in(pictures, "*.jpg"), {path.stem for path in maps})
     return Report("coco_object", folder, (split,), tuple(warnings))
 
 
 def _link_all(source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
-    for picture in sorted(source.glob("*.jpg")):
+    for picture in visible(source.glob("*.jpg")):
         link = target / picture.name
         if not link.exists():
             # A symbolic link whose picture has moved is there and yet does not exist.

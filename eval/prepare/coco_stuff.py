@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eval.prepare.common import IGNORED, MissingSource, Relabelling, Report, Split, make_all, need, unpaired
+from eval.prepare.common import IGNORED, MissingSource, Relabelling, Report, Split, make_all, need, stems_in, unpaired
+from utils.text_files import visible
 
 FOLDER = "coco_stuff164k"
 COUNTS = {"val2017": 5000, "train2017": 118287}
@@ -34,7 +35,7 @@ _TASK = Relabelling({**TRAIN_IDS, RAW_IGNORED: IGNORED}, other=IGNORED)
 
 def raw_maps(folder: Path) -> list[Path]:
     """The downloaded maps of a folder, sorted; what any converter wrote beside them is left out."""
-    return sorted(path for path in folder.glob("*.png") if "TrainIds" not in path.name)
+    return [path for path in visible(folder.glob("*.png")) if "TrainIds" not in path.name]
 
 
 def source_of(data_root: Path, dataset: str) -> Path:
@@ -59,7 +60,7 @@ def convert(data_root: Path, workers: int) -> Report:
         if maps:
             jobs = [(path, folder / f"{path.stem}_labelTrainIds.png") for path in maps]
             splits.append(make_all(_TASK, jobs, Split(name, count), workers, f"coco_stuff {name}"))
-            pictures = {path.stem for path in (source / "images" / name).glob("*.jpg")}
+            pictures = stems_in(source / "images" / name, "*.jpg")
             warnings += unpaired(name, pictures, {path.stem for path in maps})
     if not splits:
         raise MissingSource(f"coco_stuff: no label map in {source / 'annotations'}/val2017; unpack {_ORIGIN}")

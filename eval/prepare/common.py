@@ -22,6 +22,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from eval.shared.label_maps import read_label_map
+from textregion import UserError
+from utils.text_files import read_lines, visible
+
 IGNORED = 255
 UINT16_IGNORED = 65535
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
@@ -33,11 +37,11 @@ Task = Callable[[Any, Path], str | None]
 """Makes a target from a source; a remark worth counting, or None."""
 
 
-class MissingSource(ValueError):
+class MissingSource(UserError):
     """A download that is not there: which folder or file, and where it comes from."""
 
 
-class CannotPrepare(ValueError):
+class CannotPrepare(UserError):
     """Nothing can go on: a full disk, a folder that cannot be written to, a second run at the same time."""
 
 
@@ -91,7 +95,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Relabelling:
-    """A :data:`Task`: an 8-bit label PNG, value by value, into another one.
+    """A :data:`Task`: a label map, value by value, into an 8-bit one.
 
     Args:
         labels: source value -> label, for every value that the data set defines.
@@ -102,24 +106,14 @@ class Relabelling:
     other: int
 
     def __call__(self, source: Path, target: Path) -> str | None:
-        values = read_values(source)
-        table = np.full(256, self.other, dtype=np.uint8)
+        values = read_label_map(source).upright
+        if values.min() < 0 or values.max() > UINT16_IGNORED:
+            raise ValueError(f"{source} holds {values.min()} to {values.max()}, but labels have at most 16 bits")
+        table = np.full(UINT16_IGNORED + 1, self.other, dtype=np.uint8)
         table[list(self.labels)] = list(self.labels.values())
         save_image(table[values], target)
         unknown = sorted(set(np.bincount(values.ravel()).nonzero()[0].tolist()) - self.labels.keys())
         return f"values that the data set does not define became {self.other}: {unknown}" if unknown else None
-
-
-def read_values(path: Path) -> np.ndarray:
-    """Values of an 8-bit gray or palette picture, (H, W) uint8; colours of a palette are not looked up.
-
-    Raises:
-        ValueError: another kind of picture.
-    """
-    with Image.open(path) as image:
-        if image.mode not in ("L", "P"):
-            raise ValueError(f"{path} is a picture of mode {image.mode}, but labels are 8-bit gray or palette pictures")
-        return np.asarray(image)
 
 
 def save_image(values: np.ndarray, target: Path, **settings: Any) -> None:
@@ -270,6 +264,16 @@ def only_run(data_root: Path) -> Iterator[None]:
         except BlockingIOError:
             raise CannotPrepare(f"another run prepares data below {data_root}; wait for it or stop it") from None
         yield
+
+
+def stems_in(folder: Path, pattern: str) -> set[str]:
+    """The names without ending of the visible files of a folder that match a pattern."""
+    return {path.stem for path in visible(folder.glob(pattern))}
+
+
+def read_names(path: Path) -> list[str]:
+    """The names that a list holds, one a line."""
+    return [line for _, line in read_lines(path, "write it first")]
 
 
 def need(path: Path, dataset: str, origin: str) -> Path:

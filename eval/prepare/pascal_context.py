@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,19 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from eval.prepare.common import MissingSource, Report, Split, is_whole, make_all, need, save_image, save_lines
+from eval.prepare.common import (
+    MissingSource,
+    Report,
+    Split,
+    is_whole,
+    make_all,
+    need,
+    read_names,
+    save_image,
+    save_lines,
+    stems_in,
+)
+from utils.text_files import read_json
 
 FOLDER = "VOCdevkit/VOC2010"
 COUNTS = {"train": 4998, "val": 5105}
@@ -33,7 +44,8 @@ def convert(data_root: Path, workers: int) -> Report:
     """Write ``SegmentationClassContext/<stem>.png`` and ``ImageSets/SegmentationContext/{train,val}.txt``.
 
     Raises:
-        MissingSource: the merged annotation file is not there.
+        MissingSource: the merged annotation file is not there, or another one is.
+        UserError: it cannot be read.
     """
     folder = data_root / FOLDER
     splits = _finished(folder)
@@ -58,7 +70,7 @@ def _finished(folder: Path) -> list[Split]:
     for name, expected in COUNTS.items():
         if not split_list(folder, name).is_file():
             return []
-        stems = split_list(folder, name).read_text(encoding="utf-8").split()
+        stems = read_names(split_list(folder, name))
         if not all(is_whole(folder / "SegmentationClassContext" / f"{stem}.png") for stem in stems):
             return []
         splits.append(Split(name, expected, kept=len(stems)))
@@ -67,8 +79,8 @@ def _finished(folder: Path) -> list[Split]:
 
 def _read(merged: Path, target: Path) -> dict[str, list[tuple[Painted, Path]]]:
     """What is to be painted, and where to, by split and sorted by stem."""
+    content = read_json(merged, "fetch it")
     try:
-        content = json.loads(merged.read_bytes())
         segments: dict[int, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
         for item in content["annos_segmentation"]:
             segments[item["image_id"]].append((item["category_id"], item["segmentation"]))
@@ -79,9 +91,7 @@ def _read(merged: Path, target: Path) -> dict[str, list[tuple[Painted, Path]]]:
                 painted = ((image["height"], image["width"]), segments[image["image_id"]])
                 jobs[image["phase"]].append((painted, target / f"{stem}.png"))
     except (ValueError, KeyError, TypeError) as error:
-        raise MissingSource(
-            f"pascal_context: {merged} is no such file or cut short ({error!r}); fetch it anew"
-        ) from None
+        raise MissingSource(f"pascal_context: {merged} is no such file ({error!r}); fetch it anew") from None
     return jobs
 
 
@@ -105,7 +115,7 @@ def paint(painted: Painted, target: Path) -> None:
 
 def _without_picture(folder: Path) -> list[str]:
     """A sentence for labels that the download of the pictures does not cover."""
-    stems = [stem for name in COUNTS for stem in split_list(folder, name).read_text(encoding="utf-8").split()]
-    there = {path.stem for path in (folder / "JPEGImages").glob("*.jpg")}
+    stems = [stem for name in COUNTS for stem in read_names(split_list(folder, name))]
+    there = stems_in(folder / "JPEGImages", "*.jpg")
     alone = [stem for stem in stems if stem not in there]
     return [f"{len(alone)} labels have no picture in JPEGImages (the first: {alone[0]})"] if alone else []

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 
-from eval.prepare.common import Report, Split, make_all, need, save_image
+from eval.prepare.common import Report, Split, make_all, need, read_names, save_image
 from eval.prepare.pascal_context import FOLDER, split_list
 
 COUNT = 5105
@@ -25,7 +25,7 @@ def convert(data_root: Path, workers: int) -> Report:
     source = need(folder / "trainval", "pascal_context_459", f"{_ORIGIN} into {folder}")
     names = need(split_list(folder, "val"), "pascal_context_459", "PASCAL Context and convert pascal_context first")
     target = folder / "annotations_detectron2" / "pc459_val"
-    jobs = [(source / f"{stem}.mat", target / f"{stem}.tif") for stem in names.read_text(encoding="utf-8").split()]
+    jobs = [(source / f"{stem}.mat", target / f"{stem}.tif") for stem in read_names(names)]
     split = make_all(make_labels, jobs, Split("val", COUNT), workers, "pascal_context_459 val")
     return Report("pascal_context_459", folder, (split,))
 

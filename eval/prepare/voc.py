@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eval.prepare.common import Report, Split, need, unpaired
+from eval.prepare.common import Report, Split, need, read_names, stems_in, unpaired
 
 FOLDER = "VOCdevkit/VOC2012"
 COUNT = 1449
@@ -19,7 +19,7 @@ def convert(data_root: Path, workers: int) -> Report:
     """
     folder = data_root / FOLDER
     names = need(folder / "ImageSets" / "Segmentation" / "val.txt", "voc", f"{_ORIGIN} into {data_root}")
-    stems = set(names.read_text(encoding="utf-8").split())
-    labels = {path.stem for path in (folder / "SegmentationClass").glob("*.png")} & stems
-    pictures = {path.stem for path in (folder / "JPEGImages").glob("*.jpg")} & stems
+    stems = set(read_names(names))
+    labels = stems_in(folder / "SegmentationClass", "*.png") & stems
+    pictures = stems_in(folder / "JPEGImages", "*.jpg") & stems
     return Report("voc", folder, (Split("val", COUNT, kept=len(labels)),), tuple(unpaired("val", pictures, labels)))

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from eval.shared.keys import digest_of
 from eval.shared.metrics import IGNORED
-from eval.shared.runner import Picture, digest_of
+from eval.shared.runner import Picture
 from textregion import UserError
 
 logger = logging.getLogger(__name__)

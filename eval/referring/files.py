@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from eval.shared.keys import digest_of
 from eval.shared.metrics import Box
-from eval.shared.runner import Picture, digest_of
+from eval.shared.runner import Picture
 from textregion import UserError
 
 logger = logging.getLogger(__name__)

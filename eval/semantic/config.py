@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +17,9 @@ from mmseg.registry import DATASETS
 from tqdm import tqdm
 
 from eval.semantic.datasets import LoadLabels, check_labels
+from eval.semantic.lists import check_files, list_examples
 from eval.semantic.model import ROOT, TextRegionSegmentor, check_class_count, read_words
+from eval.shared.keys import contents_of, digest_of
 from miniatures.scenes import render_scene
 from miniatures.scenes.formats import FORMATS
 from textregion import UserError
@@ -141,30 +142,50 @@ def build_dataset(config: Config, limit: int | None = None) -> BaseSegDataset:
     except (TypeError, KeyError) as error:  # an unknown setting, an unknown type
         reason = " ".join(str(error.args[0] if error.args else error).split())
         raise UserError(f"Config {config.filename!r} does not describe a data set ({reason}).") from None
-    words = read_words(config.model.class_file, config.model.get("comma_names", False))
+    words = read_words(config.model.class_file)
     check_class_count(words, config.model.class_file, dataset.metainfo["classes"], settings.type)
     if config.test_evaluator.get("ignore_index", 255) != dataset.ignore_index:
         raise UserError(
             f"{settings.type} ignores label {dataset.ignore_index}, but test_evaluator.ignore_index is "
             f"{config.test_evaluator.get('ignore_index', 255)}: write the same into the config."
         )
-    if not dataset.load_data_list():
-        raise UserError(f"{settings.type} has no pictures in {settings.data_root!r}: complete the data set.")
-    dataset.full_init()
+    _fill(dataset)
     return dataset if limit is None else dataset.get_subset(list(range(min(limit, len(dataset)))))
 
 
-def example_keys(dataset: BaseSegDataset) -> list[str]:
-    """A name of every example, the picture's path below the pictures' folder.
+def _fill(dataset: BaseSegDataset) -> None:
+    """Initialise a data set with the examples that :func:`list_examples` finds, unless its class lists its own.
+
+    Raises:
+        UserError: see there; or there are none.
+    """
+    lists_itself = type(dataset).load_data_list is not BaseSegDataset.load_data_list
+    examples = dataset.load_data_list() if lists_itself else list_examples(dataset)
+    if not examples:
+        place = dataset.ann_file or f"{dataset.data_prefix['img_path']}/**/*{dataset.img_suffix}"
+        raise UserError(f"{type(dataset).__name__} has no pictures in {place!r}: complete the data set.")
+    vars(dataset)["load_data_list"] = lambda: examples
+    dataset.full_init()
+    del vars(dataset)["load_data_list"]
+
+
+def example_keys(dataset: BaseSegDataset) -> dict[str, str]:
+    """The key of every example's record by its picture's path: its name below the pictures' folder and a digest of what
+    is judged.
 
     Raises:
         UserError: the data set's list names a picture twice.
     """
-    folder = dataset.data_prefix["img_path"]
-    keys = [Path(os.path.relpath(info["img_path"], folder)).as_posix() for info in _infos(dataset)]
-    for key, count in Counter(keys).items():
-        if count > 1:
-            raise UserError(f"The list {dataset.ann_file!r} names {key!r} {count} times: remove the extra lines.")
+    infos = _infos(dataset)
+    contents = contents_of(info[name] for info in infos for name in ("img_path", "seg_map_path"))
+    keys: dict[str, str] = {}
+    for info in infos:
+        picture, label = info["img_path"], info["seg_map_path"]
+        name = Path(os.path.relpath(picture, dataset.data_prefix["img_path"])).as_posix()
+        if picture in keys:
+            raise UserError(f"The list {dataset.ann_file!r} names {name!r} more than once: remove the extra lines.")
+        facts = (contents[picture], contents[label], info["reduce_zero_label"], dataset.ignore_index)
+        keys[picture] = f"{name}/{digest_of(*facts)}"
     return keys
 
 
@@ -182,6 +203,7 @@ def check_examples(dataset: BaseSegDataset) -> None:
 
 
 def _check_example(dataset: BaseSegDataset, info: Mapping[str, Any]) -> None:
+    check_files(info)
     labels = LoadLabels().transform(dict(info))["gt_seg_map"]
     check_labels(labels, info["seg_map_path"], len(dataset.metainfo["classes"]), dataset.ignore_index)
 

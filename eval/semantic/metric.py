@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,8 +32,7 @@ class RecordedIoUMetric(IoUMetric):
     Args:
         work: where the counts are kept.
         processes: those of the run.
-        folder: the pictures' folder; a picture's key is its path below it.
-        keys: every picture of the data set (with ``--limit``, of its part).
+        keys: of the records of every picture of the data set (with ``--limit``, of its part), by its path.
         sketch: called with every data sample before it counts as done.
         arguments: IoUMetric's own.
     """
@@ -46,19 +43,18 @@ class RecordedIoUMetric(IoUMetric):
         self,
         work: WorkDir,
         processes: Processes,
-        folder: str,
-        keys: Sequence[str],
+        keys: Mapping[str, str],
         sketch: Sketch | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
         self._work, self._processes = work, processes
-        self._folder, self._keys, self._sketch = folder, keys, sketch
+        self._keys, self._sketch = keys, sketch
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Keep the counts of predictions."""
         for sample in data_samples:
-            key = Path(os.path.relpath(sample["img_path"], self._folder)).as_posix()
+            key = self._keys[sample["img_path"]]
             if self._sketch is not None:
                 self._sketch(sample)
             if key not in self._work:
@@ -70,12 +66,12 @@ class RecordedIoUMetric(IoUMetric):
         if self._processes.rank > 0:
             return {}
         records = self._work.collect()
-        absent = [key for key in self._keys if key not in records]
+        absent = [path for path, key in self._keys.items() if key not in records]
         if absent:
             raise UserError(
                 f"{len(absent)} pictures have no result (first {absent[0]!r}): start the same command again."
             )
-        return self.results_of([records[key] for key in self._keys])
+        return self.results_of([records[key] for key in self._keys.values()])
 
     def results_of(self, records: Sequence[Record]) -> dict[str, Any]:
         """mIoU, aAcc and mAcc in percent, IoU and Acc of every class, and the time of every stage for a picture."""

@@ -25,7 +25,7 @@ class PictureFolder:
 
     ``overlays/<picture>.png`` has three panels: the picture, the ground truth, the prediction, with the names of the
     classes that occur. ``labels/<picture>.png`` is the predicted label map, 8-bit, or 16-bit for more than
-    256 classes, in the numbering of the data set's classes.
+    256 classes, in the numbering of the data set's classes. All are upright, as the picture is shown.
 
     Args:
         folder: made where missing.
@@ -43,9 +43,9 @@ class PictureFolder:
         self._colours = np.array([*palette, (255, 255, 255)], dtype=np.uint8)
         self._ignore_index = ignore_index
 
-    def has(self, key: str) -> bool:
-        """True where a picture was drawn; its label map is written last."""
-        return self._path("labels", key).is_file()
+    def has(self, picture: str) -> bool:
+        """True where the picture of this path was drawn; its label map is written last."""
+        return self._path("labels", picture).is_file()
 
     def draw(self, sample: Mapping[str, Any]) -> None:
         """Draw a picture with its ground truth and prediction.
@@ -53,17 +53,17 @@ class PictureFolder:
         Raises:
             UserError: a file cannot be written.
         """
-        key = os.path.relpath(sample["img_path"], self._pictures)
-        image = load_rgb(sample["img_path"])
+        picture = sample["img_path"]
+        image = load_rgb(picture)
         truth, predicted = (sample[name]["data"].squeeze(0).cpu().numpy() for name in ("gt_sem_seg", "pred_sem_seg"))
         truth = np.where(truth == self._ignore_index, len(self._classes), truth)
         maps = [overlay(image, labels, self._names, colours=self._colours) for labels in (truth, predicted)]
         depth = np.uint8 if len(self._classes) <= 256 else np.uint16
-        write_picture(_side_by_side([_enlarge(image), *maps]), self._path("overlays", key))
-        write_picture(Image.fromarray(predicted.astype(depth)), self._path("labels", key))
+        write_picture(_side_by_side([_enlarge(image), *maps]), self._path("overlays", picture))
+        write_picture(Image.fromarray(predicted.astype(depth)), self._path("labels", picture))
 
-    def _path(self, kind: str, key: str) -> Path:
-        return (self._folder / kind / key).with_suffix(".png")
+    def _path(self, kind: str, picture: str) -> Path:
+        return (self._folder / kind / os.path.relpath(picture, self._pictures)).with_suffix(".png")
 
 
 def _enlarge(image: RGB) -> Image.Image:

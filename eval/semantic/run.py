@@ -76,22 +76,20 @@ def evaluate(args: argparse.Namespace) -> Results | None:
             check_examples(dataset)
         args.device = processes.device(args.device)
         segmenter = load_segmenter(args, "semantic", clock=StageClock(), extra_options=options)
-        # What its class file may mean was said when the data set was built.
-        model = MODELS.build({**config.model, "segmenter": segmenter, "comma_names": True})
+        model = MODELS.build({**config.model, "segmenter": segmenter})
         settings = _settings(args, name, segmenter, model)
         pictures = _picture_folder(args.show_dir, dataset)
-        drawn = {key for key in keys if pictures is None or pictures.has(key)}
+        drawn = {path for path in keys if pictures is None or pictures.has(path)}
         with WorkDir(work_dir, settings, processes) as work:
             metric = RecordedIoUMetric(
                 work,
                 processes,
-                dataset.data_prefix["img_path"],
                 keys,
                 pictures.draw if pictures is not None else None,
                 **{key: value for key, value in config.test_evaluator.items() if key != "type"},
             )
             metric.dataset_meta = dataset.metainfo
-            left = [index for index, key in enumerate(keys) if key not in work or key not in drawn]
+            left = [index for index, (path, key) in enumerate(keys.items()) if key not in work or path not in drawn]
             if left:
                 results = _test(config, model, dataset.get_subset(left), metric, work_dir, processes)
             else:
@@ -113,8 +111,6 @@ def requested(args: argparse.Namespace) -> dict[str, Any]:
     asked = {
         "models": dict(zip(models, [architecture, *rest])),
         "dtype": args.dtype,
-        "sam2_dtype": args.sam2_dtype,
-        "published": args.published,
         "options": method_options(args),
         "cfg_options": dict(args.cfg_options or {}),
         "limit": args.limit,
@@ -198,7 +194,7 @@ def _settings(
     args: argparse.Namespace, name: str, segmenter: TextRegionSegmenter, model: TextRegionSegmentor
 ) -> dict[str, Any]:
     words = {"words": model.words.words, "class_of": model.words.class_of}
-    return settings_of(segmenter, dataset=name, **words)
+    return settings_of(segmenter.options, models=segmenter.model_names, dtype=args.dtype, dataset=name, **words)
 
 
 def _take_models_from(config: Config, args: argparse.Namespace) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import logging
 import sys
 import time
@@ -126,11 +124,6 @@ def _why_unreadable(path: Path) -> str:
     return "it can be read now: start the same command again"
 
 
-def digest_of(*facts: object) -> str:
-    """A short digest of plain values: part of a key, so that records of changed data are never taken up."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-
-
 def evaluate(
     args: argparse.Namespace,
     task: Task,
@@ -159,7 +152,7 @@ def evaluate(
     with start_processes(args.launcher) as processes:
         args.device = processes.device(args.device)
         segmenter = load_segmenter(args, task)
-        facts = settings_of(segmenter, **settings)
+        facts = settings_of(segmenter.options, models=segmenter.model_names, dtype=args.dtype, **settings)
         cache = RegionCache(segmenter, args.cache, args.cache_gb)
         judge = make_judge(segmenter)
         with WorkDir(args.log_dir, facts, processes) as work:

@@ -31,6 +31,8 @@ from eval.prepare import (
 )
 from eval.prepare.__main__ import DATASETS, main
 from eval.prepare.common import CannotPrepare, MissingSource, Split
+from tests.eval.test_label_maps import GREY, write_png
+from textregion import UserError
 
 CHECKOUT = Path(__file__).parents[2]
 # Both ends of every run of COCO-Stuff's raw values, every value without a label, and the ignored one.
@@ -136,6 +138,39 @@ def test_coco_stuff_values_by_hand(tmp_path: Path) -> None:
         "  warning: all of val2017 would be 5000 labels, but 1 are here",
         f"  warning: 1 labels: values that the data set does not define became 255: {unknown}",
     ]
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "I;16", "own EXIF"])
+def test_raw_maps_of_any_depth_are_read_as_stored(mode: str, tmp_path: Path) -> None:
+    values = np.array([[0, 1, 1], [1, 0, 1]] if mode == "1" else [[0, 12, 181], [255, 43, 11]])
+    path = tmp_path / "raw.png"
+    if mode == "own EXIF":
+        exif = Image.Exif()
+        exif[0x0112] = 3
+        Image.fromarray(values.astype(np.uint8)[::-1, ::-1]).save(path, exif=exif)
+    elif mode == "P":
+        image = Image.fromarray(values.astype(np.uint8), mode="P")
+        image.putpalette(list(range(255, -1, -1)) * 3)
+        image.save(path)
+    else:
+        Image.fromarray(values.astype(bool if mode == "1" else np.uint16)).save(path)
+    common.Relabelling(coco_stuff.TRAIN_IDS, other=255)(path, tmp_path / "made.png")
+    expected = [[coco_stuff.TRAIN_IDS.get(value, 255) for value in row] for row in values.tolist()]
+    assert _read(tmp_path / "made.png") == expected
+
+
+def test_a_four_bit_map_is_read_as_stored(tmp_path: Path) -> None:
+    values = np.array([[0, 15, 7], [14, 11, 1]])
+    write_png(tmp_path / "raw.png", values, 4, GREY)
+    remark = common.Relabelling(coco_stuff.TRAIN_IDS, other=255)(tmp_path / "raw.png", tmp_path / "made.png")
+    assert _read(tmp_path / "made.png") == [[0, 14, 7], [13, 255, 1]]
+    assert remark == "values that the data set does not define became 255: [11]"
+
+
+def test_values_beyond_sixteen_bits_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 70000]], np.int32)).save(tmp_path / "raw.tif")
+    with pytest.raises(ValueError, match="holds 0 to 70000"):
+        common.Relabelling({}, other=255)(tmp_path / "raw.tif", tmp_path / "made.png")
 
 
 def test_coco_tables() -> None:
@@ -270,7 +305,10 @@ def test_pascal_context_that_is_done_needs_no_annotations(tmp_path: Path) -> Non
     with pytest.raises(MissingSource, match=r"trainval_merged\.json is missing"):
         pascal_context.convert(tmp_path, workers=1)
     (folder / "trainval_merged.json").write_text('{"images": [', encoding="utf-8")
-    with pytest.raises(MissingSource, match="cut short"):
+    with pytest.raises(UserError, match=r"trainval_merged\.json' is not JSON"):
+        pascal_context.convert(tmp_path, workers=1)
+    (folder / "trainval_merged.json").write_text('{"images": []}', encoding="utf-8")
+    with pytest.raises(MissingSource, match="is no such file"):
         pascal_context.convert(tmp_path, workers=1)
 
 
@@ -331,6 +369,80 @@ def test_voc_and_ade20k_are_counted(tmp_path: Path) -> None:
     assert voc.convert(tmp_path, workers=1).warnings == ("1 pictures of val have no label (the first: 2007_000042)",)
     _write(tmp_path / "ade/ADEChallengeData2016/annotations/validation/ADE_val_00000001.png", [[0]])
     assert ade20k.convert(tmp_path, workers=1).warnings[0].startswith("1 labels of validation have no picture")
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_ade20k_847_is_upright(orientation: int, tmp_path: Path) -> None:
+    """Segments are upright, and turned with their picture only where their size fits no other way."""
+    colours = np.zeros((2, 3, 3), np.uint8)
+    colours[0, 0] = (2978 // 256 * 10, 2978 % 256, 0)  # wall
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    undo = Image.Transpose.ROTATE_180 if orientation == 3 else Image.Transpose.ROTATE_90
+    pictures = tmp_path / "ADE20K_2021_17_01/images/ADE/validation"
+    pictures.mkdir(parents=True)
+    for stem, segments in (("ADE_val_1", colours), ("ADE_val_2", np.asarray(Image.fromarray(colours).transpose(undo)))):
+        Image.fromarray(colours).transpose(undo).save(pictures / f"{stem}.jpg", exif=exif)
+        Image.fromarray(segments).save(pictures / f"{stem}_seg.png")
+    ade20k_847.convert(tmp_path, workers=1)
+    made = tmp_path / "ADE20K_2021_17_01/annotations_detectron2/validation"
+    wall = [[0, 65535, 65535], [65535] * 3]
+    assert _read(made / "ADE_val_1.tif") == wall
+    assert _read(made / "ADE_val_2.tif") == (wall if orientation == 6 else [row[::-1] for row in wall[::-1]])
+    with Image.open(tmp_path / "ADE20K_2021_17_01/images_detectron2/validation/ADE_val_1.jpg") as picture:
+        assert picture.size == (3, 2) and not picture.getexif()
+
+
+def test_ade20k_847_segments_must_be_colours(tmp_path: Path) -> None:
+    folder = _ade847(tmp_path)
+    Image.new("L", (4, 1)).save(folder / "images/ADE/validation/urban/street/ADE_val_00000002_seg.png")
+    (failure,) = ade20k_847.convert(tmp_path, workers=1).splits[0].failures
+    assert "ADE_val_00000002_seg.png is a picture of mode L, but segments are coded by colours" in failure
+
+
+def test_what_only_looks_like_data_is_left_out(tmp_path: Path) -> None:
+    """Hidden files that other systems leave, and lists and annotations with a byte order mark and blank lines."""
+    _cityscapes(tmp_path)
+    _ade847(tmp_path)
+    _coco(tmp_path)
+    context = _context(tmp_path)
+    merged = context / "trainval_merged.json"
+    merged.write_bytes(b"\xef\xbb\xbf" + merged.read_bytes().replace(b"\n", b"\r\n"))
+    voc_folder = tmp_path / "VOCdevkit/VOC2012"
+    _write(voc_folder / "JPEGImages/2007_000033.jpg", [[0]])
+    _write(voc_folder / "SegmentationClass/2007_000033.png", [[0]])
+    (voc_folder / "ImageSets/Segmentation").mkdir(parents=True)
+    (voc_folder / "ImageSets/Segmentation/val.txt").write_bytes("\n2007_000033\r\n \r\n".encode("utf-16"))
+    _write(tmp_path / "ade/ADEChallengeData2016/annotations/validation/ADE_val_00000001.png", [[0]])
+    for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
+        (path.parent / f"._{path.name}").write_bytes(b"Mac OS X")
+        (path.parent / ".DS_Store").write_bytes(b"Bud1")
+        (path.parent / "Thumbs.db").write_bytes(b"db")
+    assert main(["--data-root", str(tmp_path), "--workers", "1", *(set(DATASETS) - {"pascal_context_459"})]) == 0
+    for name, count in (("coco_stuff164k/annotations/val2017", 1), ("coco_object/annotations/val2017", 1)):
+        assert len(list((tmp_path / name).glob("[!.]*TrainIds.png"))) == count
+    assert [path.name for path in (tmp_path / "coco_object/images/val2017").iterdir()] == ["000000000000.jpg"]
+    assert voc.convert(tmp_path, workers=1).splits[0].count == 1
+    assert ade20k.convert(tmp_path, workers=1).splits[0].count == 1
+    _context_lists(context)
+    assert [split.count for split in pascal_context.convert(tmp_path, workers=1).splits] == [1, 2]
+
+
+def _context_lists(folder: Path) -> None:
+    """The lists again, as another system's editor would save them."""
+    for name in ("train", "val"):
+        path = pascal_context.split_list(folder, name)
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n\r\n"))
+
+
+def test_data_can_be_prepared_without_the_models() -> None:
+    code = (
+        "import sys, pkgutil, importlib, eval.prepare; "
+        "[importlib.import_module(f'eval.prepare.{m.name}') for m in pkgutil.iter_modules(eval.prepare.__path__)]; "
+        "print(sorted(set(sys.modules) & {'torch', 'sam2', 'open_clip', 'mmseg', 'transformers'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_torn_files_and_leftovers_are_made_anew(tmp_path: Path) -> None:

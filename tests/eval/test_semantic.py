@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,9 @@ from eval.semantic.table import AVERAGE, EIGHT, bar_chart, markdown_table
 from eval.shared.processes import Processes
 from eval.shared.records import RecordFile
 from eval.shared.work_dir import WorkDir
+from miniatures.scenes import render_scene
+from miniatures.scenes.files import write_picture
+from miniatures.scenes.formats import VOC_CLASSES, write_voc
 from tests.conftest import WEIGHTS
 from tests.parity.compare import CaseRun, _row
 from textregion import ClassWords, TextRegionSegmenter, UserError
@@ -107,12 +112,13 @@ def numpy_scores(pairs: Iterator[tuple[np.ndarray, np.ndarray]], classes: int, i
     return {name: round(float(value) * 100, 2) for name, value in means.items()} | {"IoU": np.round(iou * 100, 2)}
 
 
-def _metric(folder: Path, keys: list[str], rank: int = 0, ignored: int = 255) -> RecordedIoUMetric:
+def _metric(folder: Path, names: list[str], rank: int = 0, ignored: int = 255) -> RecordedIoUMetric:
     work = WorkDir.__new__(WorkDir)
     work._folder, work._settings, work._done = folder, {}, {}
     work._done = work._read_others(folder / f"records.rank{rank}.jsonl")
     work._own = RecordFile(folder / f"records.rank{rank}.jsonl", {})
-    metric = RecordedIoUMetric(work, Processes(), "/data", keys, ignore_index=ignored)
+    keys = {f"/data/{name}": f"{name}/digest" for name in names}
+    metric = RecordedIoUMetric(work, Processes(), keys, ignore_index=ignored)
     metric.dataset_meta = {"classes": ["a", "b", "c", "d", "never"]}
     return metric
 
@@ -142,7 +148,7 @@ def test_counts_do_not_depend_on_order_or_processes(tmp_path: Path, ignored: int
 def test_a_picture_without_result_is_named(tmp_path: Path) -> None:
     metric = _metric(tmp_path, ["city/0.png", "city/9.png"])
     metric.process(None, _samples(5, 255)[:1])
-    with pytest.raises(UserError, match=r"1 pictures have no result \(first 'city/9.png'\)"):
+    with pytest.raises(UserError, match=r"1 pictures have no result \(first '/data/city/9.png'\)"):
         metric.evaluate(2)
 
 
@@ -186,19 +192,118 @@ def test_scores_are_those_of_the_saved_label_maps(uninterrupted: tuple[Path, dic
         assert overlay.width > 3 * 112
 
 
+@pytest.fixture
+def quick_models(segmenters: dict[str, TextRegionSegmenter], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny models, loaded already."""
+    monkeypatch.setattr("eval.semantic.run.load_segmenter", lambda *_, **__: segmenters["clip"])
+
+
+def _orientations(folder: Path) -> list[str]:
+    """One scene, and one that is square, stored as each EXIF orientation asks; names with their labels' variants.
+
+    Pictures and labels are lossless, so that all of a scene are the same once they are upright.
+    """
+    stems = []
+    for shape in ((80, 112), (96, 96)):
+        scene = render_scene(5, shape)
+        labels = Image.fromarray(scene.labels(VOC_CLASSES, ignore=0))
+        for orientation, undo in enumerate([None, *_UNDO], 1):
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            stem = f"{shape[1]}_{orientation}"
+            picture = Image.fromarray(scene.image)
+            stored = picture if undo is None else picture.transpose(undo)
+            (folder / "JPEGImages").mkdir(parents=True, exist_ok=True)
+            (folder / "SegmentationClass").mkdir(exist_ok=True)
+            stored.save(folder / "JPEGImages" / f"{stem}.png", exif=exif)
+            labels.save(folder / "SegmentationClass" / f"{stem}.png")
+            stems.append(stem)
+    (folder / "ImageSets/Segmentation").mkdir(parents=True)
+    (folder / "ImageSets/Segmentation/val.txt").write_text("\n".join(stems))
+    return stems
+
+
+_UNDO = (
+    Image.Transpose.FLIP_LEFT_RIGHT,
+    Image.Transpose.ROTATE_180,
+    Image.Transpose.FLIP_TOP_BOTTOM,
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_90,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_270,
+)
+"""What stores an upright picture so that EXIF orientation 2, 3, ... 8 puts it upright."""
+
+
+def test_pictures_that_exif_turns_are_judged_upright(
+    quick_models: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stems = _orientations(tmp_path / "data/scenes")
+    where = ["--data-root", str(tmp_path / "data"), "--work-dir", str(tmp_path / "work")]
+    given = ["--config", CONFIG, *where, "--show-dir", str(tmp_path / "shown"), "--device", "cpu"]
+    results = evaluate(_args(monkeypatch, *given))
+    assert results is not None and results["pictures"] == len(stems) == 16
+    counts: dict[str, set[str]] = {}
+    for line in (tmp_path / "work/records.rank0.jsonl").read_text().splitlines()[1:]:
+        record = json.loads(line)
+        of = {name: record[name] for name in ("classes", "intersection", "union", "predicted", "labelled")}
+        counts.setdefault(record["key"].split("_")[0], set()).add(json.dumps(of))
+    assert {shape: len(different) for shape, different in counts.items()} == {"112": 1, "96": 1}
+    for shape in ("112", "96"):
+        drawn = [np.array(Image.open(tmp_path / f"shown/labels/{shape}_{number}.png")) for number in range(1, 9)]
+        assert all(np.array_equal(drawn[0], other) for other in drawn)
+        panels = [Image.open(tmp_path / f"shown/overlays/{shape}_{number}.png").tobytes() for number in range(1, 9)]
+        assert len(set(panels)) == 1
+
+
+def test_records_of_changed_data_are_not_taken_up(
+    quick_models: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data/scenes"
+    write_voc(folder, [render_scene(seed, (80, 112)) for seed in (5, 6)])
+    given = ["--config", CONFIG, "--data-root", str(tmp_path / "data"), "--work-dir", str(tmp_path / "work")]
+
+    def run() -> dict[str, Any]:
+        results = evaluate(_args(monkeypatch, *given, "--device", "cpu"))
+        assert results is not None
+        return results
+
+    first = run()
+    records = tmp_path / "work/records.rank0.jsonl"
+    assert len(records.read_text().splitlines()) == 1 + 2
+    run()
+    assert len(records.read_text().splitlines()) == 1 + 2
+    path = folder / "SegmentationClass/scene_000001.png"
+    Image.fromarray(np.array(Image.open(path))[::-1]).save(path)
+    assert run()["aAcc"] != first["aAcc"]
+    assert len(records.read_text().splitlines()) == 1 + 3
+    write_picture(folder / "JPEGImages/scene_000000.jpg", render_scene(7, (80, 112)).image)
+    run()
+    assert len(records.read_text().splitlines()) == 1 + 4
+
+
 def test_killed_and_continued_in_two_processes(uninterrupted: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = uninterrupted
     given = _command(folder, "--work-dir", str(folder / "killed"))
     records = folder / "killed/records.rank0.jsonl"
-    records.parent.mkdir()
-    kept = b"".join((folder / "whole/records.rank0.jsonl").read_bytes().splitlines(keepends=True)[: 1 + 2])
-    records.write_bytes(kept + b'{"key": "JPEGIm')  # as if it had been killed while writing the third
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "eval_semantic.py", *given], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
+    )
+    try:
+        _wait_for_lines(records, 2 + 1, process)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = len(records.read_bytes().splitlines()) - 1
+    assert 2 <= done < COUNT
+    records.write_bytes(records.read_bytes() + b'{"key": "JPEGIm')  # as if it had been killed while writing
 
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
     finished = subprocess.run(
         [*torchrun, "eval_semantic.py", *given, "--launcher", "pytorch"],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        env=environment,
         capture_output=True,
         text=True,
     )
@@ -207,8 +312,15 @@ def test_killed_and_continued_in_two_processes(uninterrupted: tuple[Path, dict[s
     files = sorted((folder / "killed").glob("records.rank*.jsonl"))
     keys = [json.loads(line)["key"] for file in files for line in file.read_text().splitlines()[1:]]
     assert len(keys) == len(set(keys)) == COUNT
-    assert records.read_bytes().startswith(kept)
     assert _without_time(folder / "killed/results.json") == _without_time(folder / "whole/results.json")
+
+
+def _wait_for_lines(path: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 300
+    while not path.is_file() or len(path.read_bytes().splitlines()) < count:
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def _without_time(path: Path) -> dict[str, Any]:

@@ -23,10 +23,8 @@ from eval.semantic.config import (
     read_config,
     render_missing,
 )
-from eval.semantic.datasets import read_labels
 from eval.semantic.model import ROOT, TextRegionSegmentor, read_words, semantic_options
 from textregion import SegmenterOptions, TextRegionSegmenter, UserError
-from textregion.image import load_rgb
 
 SIZE_WH = (6, 4)
 
@@ -178,7 +176,7 @@ def test_config_builds_its_data_set_and_model(
     check_examples(dataset)
 
     suffix = Path(layout.picture).suffix
-    assert [Path(key).name.removesuffix(suffix) for key in example_keys(dataset)] == [
+    assert [Path(path).name.removesuffix(suffix) for path in example_keys(dataset)] == [
         Path(layout.picture.format(each)).name.removesuffix(suffix) for each in layout.names
     ]
     assert len(dataset.metainfo["classes"]) == len(dataset.metainfo["palette"]) == layout.classes
@@ -200,7 +198,8 @@ def test_config_builds_its_data_set_and_model(
 
 def test_limit_takes_the_first(tmp_path: Path) -> None:
     make_dataset(tmp_path, LAYOUTS["voc21"])
-    assert example_keys(build_dataset(config_of("voc21", tmp_path), limit=1)) == ["2007_000033.jpg"]
+    (key,) = example_keys(build_dataset(config_of("voc21", tmp_path), limit=1)).values()
+    assert key.startswith("2007_000033.jpg/")
 
 
 def test_scenes_are_rendered_once(tmp_path: Path) -> None:
@@ -223,30 +222,12 @@ def test_data_root_comes_from_one_place(monkeypatch: pytest.MonkeyPatch) -> None
     assert config_of("voc21", Path("/given")).test_dataloader.dataset.data_root == "/given/VOCdevkit/VOC2012"
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_labels_are_turned_as_the_picture_is(tmp_path: Path, orientation: int) -> None:
-    stored = np.arange(24, dtype=np.uint8).reshape(4, 6)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    picture = write(tmp_path / "picture.png", np.repeat(stored[..., None], 3, 2), exif=exif)
-    upright = load_rgb(picture)[..., 0]
-    assert np.array_equal(read_labels(write(tmp_path / "labels.png", stored), picture), upright)
-    if upright.shape != stored.shape:  # drawn on the upright picture
-        assert np.array_equal(read_labels(write(tmp_path / "upright.png", upright), picture), upright)
-
-
-def test_sixteen_bit_and_palette_labels(tmp_path: Path) -> None:
-    picture = write(tmp_path / "picture.jpg", np.zeros((2, 2, 3), np.uint8))
-    deep = np.array([[0, 255], [300, 65535]], np.uint16)
-    assert read_labels(write(tmp_path / "deep.tif", deep), picture).tolist() == deep.tolist()
-    palette = Image.fromarray(np.array([[0, 7], [20, 255]], np.uint8), mode="P")
-    palette.putpalette([9] * 768)
-    palette.save(tmp_path / "palette.png")
-    assert read_labels(tmp_path / "palette.png", picture).tolist() == [[0, 7], [20, 255]]
-
-
 def _label(folder: Path) -> Path:
     return folder / "VOCdevkit/VOC2012/SegmentationClass/2007_000042.png"
+
+
+def _other(folder: Path, ending: str) -> Path:
+    return folder / f"VOCdevkit/VOC2012/JPEGImages/2007_000042{ending}"
 
 
 def _split(folder: Path) -> Path:
@@ -254,16 +235,30 @@ def _split(folder: Path) -> Path:
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no picture": (lambda folder: _split(folder).write_text("2007_000033\nnowhere\n"), "nowhere.jpg' does not exist"),
-    "no label map": (lambda folder: _label(folder).unlink(), "2007_000042.png' does not exist"),
+    "no picture": (
+        lambda folder: _split(folder).write_text("2007_000033\n\nnowhere\n"),
+        f"nowhere.jpg' does not exist: put it there, or remove line 3 of '{{}}/{VOC_SPLIT}'.",
+    ),
+    "no label map": (
+        lambda folder: _label(folder).unlink(),
+        "2007_000042.png' does not exist: put it there (process_dataset.sh converts those of the published data sets), "
+        f"or remove line 2 of '{{}}/{VOC_SPLIT}'.",
+    ),
+    "two pictures": (
+        lambda folder: (
+            (folder / "VOCdevkit/VOC2012/JPEGImages/2007_000042.jpg").rename(_other(folder, ".png")),
+            _other(folder, ".PNG").touch(),
+        ),
+        "2007_000042.PNG' or ",
+    ),
     "wrong size": (lambda folder: write(_label(folder), np.zeros((4, 7), np.uint8)), "has 7 x 4 pixels"),
     "turned size": (lambda folder: write(_label(folder), np.zeros((6, 4), np.uint8)), "has 4 x 6 pixels"),
     "unknown label": (lambda folder: write(_label(folder), np.full((4, 6), 21, np.uint8)), "24 pixels with label 21"),
     "colours": (lambda folder: write(_label(folder), np.zeros((4, 6, 3), np.uint8)), "mode RGB"),
     "no image": (lambda folder: _label(folder).write_text("labels"), "not an image"),
     "torn": (lambda folder: _label(folder).write_bytes(_label(folder).read_bytes()[:50]), "2007_000042.png'"),
-    "twice": (lambda folder: _split(folder).write_text("2007_000033\n" * 2), "'2007_000033.jpg' 2 times"),
-    "empty list": (lambda folder: _split(folder).write_text(""), "has no pictures"),
+    "twice": (lambda folder: _split(folder).write_text("2007_000033\n" * 2), "'2007_000033.jpg' more than once"),
+    "empty list": (lambda folder: _split(folder).write_text("\n \n"), f"has no pictures in '{{}}/{VOC_SPLIT}'"),
     "no list": (lambda folder: _split(folder).unlink(), f"{VOC_SPLIT}', which does not exist"),
 }
 
@@ -277,7 +272,73 @@ def test_broken_data_is_named(case: str, tmp_path: Path) -> None:
         dataset = build_dataset(config_of("voc21", tmp_path))
         example_keys(dataset)
         check_examples(dataset)
-    assert message in str(caught.value)
+    assert message.replace("{}", str(tmp_path / "VOCdevkit/VOC2012")) in str(caught.value)
+
+
+def keys_of(config: Config) -> list[str]:
+    dataset = build_dataset(config)
+    check_examples(dataset)
+    return [key.rpartition("/")[0] for key in example_keys(dataset).values()]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"2007_000033\n2007_000042\n",
+        b"\xef\xbb\xbf2007_000033\r\n\r\n2007_000042 \r\n\r\n",
+        b"2007_000033\r2007_000042",
+        "2007_000033\n2007_000042".encode("utf-16"),
+        b"2007_000033.jpg\n2007_000042.jpg\n",
+    ],
+)
+def test_lists_as_other_programs_write_them(content: bytes, tmp_path: Path) -> None:
+    make_dataset(tmp_path, LAYOUTS["voc21"])
+    _split(tmp_path).write_bytes(content)
+    assert keys_of(config_of("voc21", tmp_path)) == ["2007_000033.jpg", "2007_000042.jpg"]
+
+
+@pytest.mark.parametrize("name", ["voc21", "coco_stuff164k", "city_scapes"])
+@pytest.mark.parametrize(
+    ("picture", "label"), [(".JPG", ".PNG"), (".jpeg", ".png"), (".png", ".tif"), (".webp", ".bmp")]
+)
+def test_files_of_other_endings_are_found(name: str, picture: str, label: str, tmp_path: Path) -> None:
+    layout = LAYOUTS[name]
+    make_dataset(tmp_path, layout)
+    folder = tmp_path / layout.root
+    expected = []
+    for stem in layout.names:
+        for template, ending in ((layout.picture, picture), (layout.label, label)):
+            path = folder / template.format(stem)
+            pixels = np.array(Image.open(path))
+            path.unlink()
+            write(path.with_suffix(ending), pixels)
+            (path.parent / f"._{path.name}").write_bytes(b"no picture")
+            (path.parent / ".DS_Store").touch()
+        expected.append(Path(layout.picture.format(stem)).with_suffix(picture).name)
+    assert [Path(key).name for key in keys_of(config_of(name, tmp_path))] == expected
+
+
+def test_other_pictures_in_a_folder_are_none_of_the_data_set(tmp_path: Path) -> None:
+    make_dataset(tmp_path, LAYOUTS["ade20k"])
+    images = tmp_path / "ade/ADEChallengeData2016/images/validation"
+    before = keys_of(config_of("ade20k", tmp_path))
+    write(images / "overview.png", np.zeros((9, 9, 3), np.uint8))
+    (images / ".ipynb_checkpoints").mkdir()
+    write(images / ".ipynb_checkpoints/ADE_val_00000001.jpg", np.zeros((4, 6, 3), np.uint8))
+    (images / "ADE_val_00000001.txt").touch()
+    assert keys_of(config_of("ade20k", tmp_path)) == before
+    # A third picture in another spelling is one of them, and its label map is missed.
+    write(images / "ADE_val_00000003.JPG", np.zeros((4, 6, 3), np.uint8))
+    with pytest.raises(UserError, match=r"ADE_val_00000003\.png' does not exist.*remove picture '.*00000003\.JPG'"):
+        keys_of(config_of("ade20k", tmp_path))
+
+
+def test_a_picture_is_not_its_own_label_map(tmp_path: Path) -> None:
+    make_dataset(tmp_path, LAYOUTS["voc21"])
+    config = config_of("voc21", tmp_path)
+    config.test_dataloader.dataset.data_prefix.img_path = "SegmentationClass"
+    with pytest.raises(UserError, match="is both a picture and its label map"):
+        keys_of(config)
 
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:
@@ -341,22 +402,6 @@ def test_options_that_suit_the_models() -> None:
     assert semantic_options(None, "laion2b_s32b_b79k", None, {})["normalize_values"] is True
     assert semantic_options(None, "openai", None, {"normalize_values": True})["normalize_values"] is True
     assert semantic_options(None, None, None, {"scale": (1008, 672)})["scale"] == (1008, 672)
-
-
-def test_commas_in_a_class_file_are_said_once_unless_the_config_means_them(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    make_dataset(tmp_path, LAYOUTS["ade20k847"])
-    build_dataset(config_of("ade20k847", tmp_path))
-    assert caplog.messages == []
-    make_dataset(tmp_path, LAYOUTS["voc20"])
-    lines = (ROOT / "configs/cls_voc20.txt").read_text().replace("ship", "boat, ship", 1)
-    (tmp_path / "mine.txt").write_text(lines)
-    mine = {"model.class_file": str(tmp_path / "mine.txt")}
-    build_dataset(read_config("configs/cfg_ds/cfg_voc20.py", tmp_path, mine))
-    assert [message.split(": ")[1] for message in caplog.messages] == [
-        "only ';' separates words, so 'boat, ship' in line 4 is one word."
-    ]
 
 
 def test_background_words_belong_to_the_first_class() -> None:

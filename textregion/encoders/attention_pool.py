@@ -26,7 +26,6 @@ class AttentionPoolEncoder:
         name: identifies model and weights in caches and records.
         preprocess: normalisation and interpolation that the model was trained with.
         crop_size: side of the tower's input in pixels.
-        weights_origin: see :attr:`Encoder.weights_origin`.
         sigmoid: True where scores are cosine * exp(logit_scale) + logit_bias (the SigLIP family).
     """
 
@@ -44,9 +43,8 @@ class AttentionPoolEncoder:
         preprocess: Preprocess,
         crop_size: int,
         sigmoid: bool,
-        weights_origin: str | None = None,
     ) -> None:
-        self.name, self.weights_origin = name, weights_origin
+        self.name = name
         self.preprocess = preprocess
         self.crop_size = crop_size
         self._model: Any = model
