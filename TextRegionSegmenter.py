@@ -33,11 +33,13 @@ from textregion import RegionTokens, Segmentation, TextRegionSegmenter, UserErro
 from textregion.image import RGB, load_rgb
 from textregion.runtime import StageClock
 from utils.ahead import ahead
-from utils.pictures import check_words, expand, read_queries
+from utils.pictures import check_words, expand, read_queries, split_labels
 
 CHECKOUT = Path(__file__).resolve().parent
 LONGEST_STEM = 200
 """Bytes of a picture's name that the names of its results begin with; file systems allow 255 in all."""
+COCO_FILE = "coco.json"
+"""Name of the file that holds the regions of all pictures of a run."""
 _CPU = torch.device("cpu")
 
 
@@ -80,7 +82,12 @@ def build_parser() -> cli.Parser:
         metavar="YAML",
         help="image path -> 'label:' list of words (default utils/image_query_label.yaml)",
     )
-    parser.add_argument("--labels", nargs="+", metavar="WORD", help="words for pictures that the YAML does not name")
+    parser.add_argument(
+        "--labels",
+        nargs="+",
+        metavar="WORD",
+        help="words for pictures that the YAML does not name, also separated by commas or semicolons",
+    )
     parser.add_argument(
         "--output_dir", default="outputs/demo", metavar="DIR", help="where the results go (default %(default)s)"
     )
@@ -126,7 +133,7 @@ def plan_jobs(args: Namespace) -> list[Job]:
     """
     known = read_queries(Path(args.image_query_cfg), CHECKOUT)
     by_path = {_resolved(path): words for path, words in known.items()}
-    labels = None if args.labels is None else check_words(args.labels, "--labels")
+    labels = None if args.labels is None else check_words(split_labels(args.labels), "--labels")
     if args.image_list is None and labels is not None:
         raise UserError("--labels are words for pictures that the YAML does not name: name them with --image_list.")
     named = list(known) if args.image_list is None else [path for name in args.image_list for path in expand(name)]
@@ -139,7 +146,8 @@ def plan_jobs(args: Namespace) -> list[Job]:
         if words is None and os.path.isfile(picture):
             raise UserError(f"There are no words for picture {str(picture)!r}: give --labels, or name it in the YAML.")
         jobs.append(Job(picture, words or (), _free_prefix(Path(args.output_dir) / _stem(picture), jobs)))
-    overwritten = {_resolved(path) for job in jobs for path in job.results()} & pictures.keys()
+    results = [Path(args.output_dir) / COCO_FILE, *(path for job in jobs for path in job.results())]
+    overwritten = {_resolved(path) for path in results} & pictures.keys()
     if overwritten:
         raise UserError(f"A result would overwrite the picture {str(min(overwritten))!r}: choose another --output_dir.")
     return jobs
@@ -207,17 +215,37 @@ def _segment_all(
     failures: dict[Path, str] = {}
     segmented = _segmented(segmenter, jobs, clock, failures)
     number_of = {job.picture: number for number, job in enumerate(jobs, 1)}
-    with logging_redirect_tqdm(), tqdm(total=len(jobs), desc="pictures", unit="picture") as bar:
-        for one, drawn in ahead(lambda one: _draw(segmenter, one, args.visualize_global_patch), segmented):
+    with (
+        _coco_run(segmenter, jobs, Path(args.output_dir) / COCO_FILE) as run,
+        logging_redirect_tqdm(),
+        tqdm(total=len(jobs), desc="pictures", unit="picture") as bar,
+    ):
+        for one, drawn in ahead(lambda one: _draw(segmenter, one, run, args.visualize_global_patch), segmented):
             with _noting(failures, one.job):
                 with clock.stage("writing", _CPU):
                     picture, files = drawn()
                     export.write_files(files)
+                run.add(one.job.picture, one.regions.size_hw, one.job.result("regions.json"))
                 if args.show:
                     visualize.show(picture, one.job.prefix.name)
             bar.update(number_of[one.job.picture] - bar.n)
         bar.update(len(jobs) - bar.n)
     return {job.picture: failures[job.picture] for job in jobs if job.picture in failures}
+
+
+@contextlib.contextmanager
+def _coco_run(segmenter: TextRegionSegmenter, jobs: Sequence[Job], path: Path) -> Iterator[export.CocoRun]:
+    """Write the COCO file of the pictures that were finished, also where the run ends early.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    run = export.CocoRun([job.picture for job in jobs], [job.words for job in jobs])
+    export.remove(path)  # an earlier run's would not fit the new files
+    try:
+        yield run
+    finally:
+        run.write(path, encoder=segmenter.encoder.name, options=segmenter.options.as_dict())
 
 
 def _segmented(
@@ -254,18 +282,21 @@ def _is_about_memory(error: Exception) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate" in str(error)
 
 
-def _draw(segmenter: TextRegionSegmenter, one: Segmented, with_locality: bool) -> tuple[Image.Image, dict[Path, bytes]]:
+def _draw(
+    segmenter: TextRegionSegmenter, one: Segmented, run: export.CocoRun, with_locality: bool
+) -> tuple[Image.Image, dict[Path, bytes]]:
     """The overlay of a segmented picture, and the content of all its files."""
     job, image, regions, result = one.job, one.image, one.regions, one.result
     colours = visualize.word_colours(job.words)
     # Where no region is, all words are alike.
     blank = result.confidence <= 1 / len(job.words) + 1e-6 if len(job.words) > 1 else None
     overlay = visualize.overlay(image, result.labels, job.words, colours=colours, blank=blank)
+    found = run.annotations(job.picture, regions, result.scores, job.words)
     facts = {"image": str(job.picture), "encoder": regions.encoder, "options": segmenter.options.as_dict()}
     files = {
         job.result("overlay.png"): export.png(overlay),
         job.result("labels.png"): export.label_map_png(result.labels, colours),
-        job.result("regions.json"): export.regions_json(regions, result.scores, job.words, **facts),
+        job.result("regions.json"): export.regions_json(found, regions.size_hw, job.words, **facts),
     }
     if with_locality and regions.locality is not None:
         heat = visualize.locality_map(image, regions.locality, segmenter.options.global_patch_threshold)

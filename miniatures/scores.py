@@ -147,7 +147,7 @@ def main() -> int:
         print(f"{name:<{width}}  {value:6.2f}  {accuracy[name]:6.2f}")
     if args.json is not None:
         facts = {"scenes": args.count, "size_hw": SIZE_HW, "classes": LABEL_CLASSES}
-        settings = settings_of(segmenter.options, models=segmenter.model_names, dtype=args.dtype, **facts)
+        settings = settings_of(segmenter, **facts)
         timing = {"seconds": round(time.perf_counter() - start, 1)}
         write_results(args.json, {"mIoU": rows, "aAcc": accuracy, "timing": timing}, settings)
     return 0

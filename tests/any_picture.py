@@ -203,6 +203,7 @@ def check_run(drawn: Sequence[Drawn], folder: Path) -> int:
     assert len(said) == (1 if done or len(jobs) > 1 else 0)
     expected = {f"{job.prefix.name}_{kind}" for job in done for kind in RESULTS}
     assert len(expected) == len(done) * len(RESULTS)
+    expected |= {demo.COCO_FILE} if done else set()
     assert set(os.listdir(out) if out.exists() else []) == expected
     for job, picture in zip(jobs, drawn):
         if job in done:

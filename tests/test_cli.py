@@ -136,14 +136,17 @@ def test_options_given_go_over_the_scripts_own(
 ) -> None:
     asked: dict[str, object] = {}
     monkeypatch.setattr(cli.TextRegionSegmenter, "from_pretrained", lambda **names: asked.update(names))
-    args = parser.parse_args(["--scale", "64", "32", "--dtype", "bf16", "--device", "cpu"])
+    given = ["--scale", "64", "32", "--dtype", "bf16", "--sam2_dtype", "fp32", "--published", "--device", "cpu"]
+    args = parser.parse_args(given)
     cli.load_segmenter(args, "referring", extra_options={"min_size": 3, "scale": (9, 9)})
     assert asked["options"] == {"min_size": 3, "scale": [64, 32]}
     assert (asked["task"], asked["dtype"], asked["device"]) == ("referring", "bf16", "cpu")
+    assert (asked["sam2_dtype"], asked["published"]) == ("fp32", True)
     out = capsys.readouterr().out
     assert out.count("\n") == 1  # one line says that these are the miniatures, and how to get real models
     assert "--clip_pretrained openai --sam2_checkpoint facebook/sam2.1-hiera-large" in out
     cli.load_segmenter(parser.parse_args(["--clip_pretrained", "openai"]), "demo")
+    assert (asked["dtype"], asked["sam2_dtype"], asked["published"]) == (None, None, False)
     assert capsys.readouterr().out == ""
 
 

@@ -113,12 +113,19 @@ def check_results(folder: Path, stem: str, picture: Path, words: Sequence[str]) 
     size = image.shape[:2]
     content: dict[str, Any] = json.loads((folder / f"{stem}_regions.json").read_text(encoding="utf-8"))
     assert (content["image"], content["size"], content["words"]) == (str(picture), list(size), list(words))
+    whole = json.loads((folder / demo.COCO_FILE).read_text(encoding="ascii"))
+    names = {category["id"]: category["name"] for category in whole["categories"]}
+    name = os.fsencode(picture.name).decode("utf-8", "backslashreplace")
+    named = {one["id"]: (one["height"], one["width"]) for one in whole["images"] if one["file_name"].endswith(name)}
+    assert size in named.values()
     for region in content["regions"]:
+        assert region in whole["annotations"]
         mask = coco_mask.decode(region["segmentation"])
         assert mask.shape == size
-        assert mask.sum() == region["area"]  # 0 where a region of the resized picture is less than a pixel of this one
+        assert mask.sum() == region["area"] > 0
         assert coco_mask.toBbox(region["segmentation"]).tolist() == region["bbox"]
-        assert words[region["word_index"]] == region["word"]
+        assert names[region["category_id"]] == region["word"] in words
+        assert named[region["image_id"]] == size
     with Image.open(folder / f"{stem}_labels.png") as labels:
         assert (labels.mode, labels.size) == ("P", size[::-1])
         assert np.asarray(labels).max() < len(words)
@@ -139,7 +146,8 @@ def test_photographs_become_overlays_label_maps_regions_and_heat_maps(
     )
     assert (ended.status, ended.errors) == (0, [])
     out = tmp_path / "out" / "deep"
-    assert sorted(os.listdir(out)) == sorted(f"{s}_{kind}" for s in ("astronaut", "cat", "coffee") for kind in KINDS)
+    made = [f"{stem}_{kind}" for stem in ("astronaut", "cat", "coffee") for kind in KINDS]
+    assert sorted(os.listdir(out)) == sorted([*made, demo.COCO_FILE])
     summary = ended.out.splitlines()[-1]
     assert summary.startswith("Segmented 3 of 3 pictures into out/deep/ (")
     for stage in ("loading", "reading", "masks", "image tower", "pooling", "text", "scores", "painting", "writing"):
@@ -177,15 +185,48 @@ def test_words_of_the_yaml_go_before_those_of_the_command_line(
         ended = run("--image_query_cfg", config)
         assert ended.status == 0
         out = tmp_path / "outputs" / "demo"
-        assert sorted(os.listdir(out)) == ["cat_labels.png", "cat_overlay.png", "cat_regions.json"]
+        assert sorted(os.listdir(out)) == ["cat_labels.png", "cat_overlay.png", "cat_regions.json", "coco.json"]
         check_results(out, "cat", photos / "cat.jpg", ["whiskers", "собака"])
         listed = (photos / "c*.jpg", photos / "cat.jpg")
         assert run("--image_query_cfg", config, "--image_list", *listed, "--labels", "cup").status == 0
         check_results(out, "cat", photos / "cat.jpg", ["whiskers", "собака"])
         check_results(out, "coffee", photos / "coffee.jpg", ["cup"])
-        assert len(os.listdir(out)) == 6  # the cat was named twice and done once
+        assert len(os.listdir(out)) == 7  # the cat was named twice and done once
     finally:
         config.unlink()
+
+
+@pytest.mark.parametrize(
+    ("labels", "words", "warned"),
+    [
+        (["sky, grass,car"], ("sky", "grass", "car"), "--labels 'sky, grass,car' is taken as 3 words"),
+        (["sky,", "grass,", "a car"], ("sky", "grass", "a car"), None),
+        (["sky;grass ; ", "sky"], ("sky", "grass"), None),
+        (["sky;; a car, red"], ("sky", "a car", "red"), None),
+        (["天空，草地"], ("天空", "草地"), "--labels '天空，草地' is taken as 2 words"),
+        (["a man, in red", "dog "], ("a man", "in red", "dog "), "a name with a comma goes into the YAML"),
+    ],
+)
+def test_commas_and_semicolons_separate_the_words_of_the_command_line(
+    labels: list[str], words: tuple[str, ...], warned: str | None, photos: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    argv = ["--image_list", str(photos / "cat.jpg"), "--labels", *labels]
+    (job,) = demo.plan_jobs(demo.build_parser().parse_args(argv))
+    assert job.words == words
+    assert [warned is not None and warned in message for message in caplog.messages] == ([True] if warned else [])
+
+
+def test_words_of_the_yaml_are_separated_by_semicolons_and_may_hold_commas(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cat.jpg").write_bytes((photos / "cat.jpg").read_bytes())
+    config = tmp_path / "words.yaml"
+    config.write_text("cat.jpg:\n  label: [sky;  grass, 'building, edifice', sky ;]\n")
+    (job,) = demo.plan_jobs(demo.build_parser().parse_args(["--image_query_cfg", str(config)]))
+    assert job.words == ("sky", "grass", "building, edifice")
+    (message,) = caplog.messages
+    assert message.startswith("The words of picture 'cat.jpg' in ")
+    assert message.endswith(" hold 'building, edifice', which is one word: write [dog, grass] for two.")
 
 
 def test_pictures_of_one_stem_do_not_overwrite_each_other(
@@ -198,6 +239,8 @@ def test_pictures_of_one_stem_do_not_overwrite_each_other(
     assert run("--image_list", *pictures, "--labels", "dog", "--output_dir", "out").status == 0
     for stem, picture in zip(("cat", "cat_2", "Cat_3"), pictures):
         check_results(tmp_path / "out", stem, picture, ["dog"])
+    images = json.loads((tmp_path / "out" / demo.COCO_FILE).read_text())["images"]
+    assert [(one["id"], one["file_name"]) for one in images] == [(1, "a/cat.png"), (2, "b/cat.png"), (3, "b/Cat.webp")]
 
 
 def save_kind(kind: str, path: Path) -> Path:
@@ -245,6 +288,7 @@ def bad_files(folder: Path, photos: Path) -> None:
         "no_label": {"cat.jpg": {"labels": ["dog"]}},
         "bare_list": {"cat.jpg": ["dog"]},
         "empty_list": {"cat.jpg": {"label": []}},
+        "separators": {"cat.jpg": {"label": [" ; "]}},
         "null": {"cat.jpg": {"label": None}},
         "string": {"cat.jpg": {"label": "dog"}},
         "number": {"cat.jpg": {"label": ["dog", 7]}},
@@ -274,6 +318,8 @@ BAD = [
     ("--image_list no_pictures --labels dog", "no pictures in 'no_pictures'"),
     ("--image_list *.bmp --labels dog", "no pictures in '*.bmp'"),
     ("--image_list cat.jpg", "no words for picture 'cat.jpg': give --labels"),
+    ("--image_list cat.jpg --labels , ;;", "list of words of --labels is empty: name at least one"),
+    ("--image_query_cfg separators.yaml", "list of words of picture 'cat.jpg' in 'separators.yaml' is empty"),
     ("--labels dog", "name them with --image_list"),
     ("--image_query_cfg nowhere.yaml", "'nowhere.yaml' cannot be read"),
     ("--image_query_cfg no_pictures", "'no_pictures' cannot be read"),
@@ -351,9 +397,14 @@ def test_one_bad_picture_does_not_stop_the_others(
     assert [line.split("'")[1] for line in ended.errors] == ["cut.jpg", "nowhere.png", "empty.png"]
     assert ended.out.splitlines()[-1].startswith("Segmented 2 of 5 pictures into out/ (")
     assert ended.out.splitlines()[-1].endswith("; failed: cut.jpg, nowhere.png, empty.png")
-    assert sorted(os.listdir(tmp_path / "out")) == sorted(
-        f"{s}_{kind}" for s in ("cat", "coffee") for kind in KINDS[1:]
-    )
+    made = [f"{stem}_{kind}" for stem in ("cat", "coffee") for kind in KINDS[1:]]
+    assert sorted(os.listdir(tmp_path / "out")) == sorted([*made, demo.COCO_FILE])
+    content = json.loads((tmp_path / "out" / demo.COCO_FILE).read_text())
+    assert [image["id"] for image in content["images"]] == [2, 5]  # the places of those that were not bad
+    found = [region["id"] for region in content["annotations"]]
+    assert found == list(range(1, len(found) + 1))
+    for stem, picture in (("cat", photos / "cat.jpg"), ("coffee", photos / "coffee.jpg")):
+        check_results(tmp_path / "out", stem, picture, WORDS)
 
 
 def test_a_picture_whose_results_cannot_be_written_leaves_none(
@@ -364,6 +415,47 @@ def test_a_picture_whose_results_cannot_be_written_leaves_none(
     assert ended.status == 2
     assert "cannot be written" in ended.errors[0]
     assert os.listdir(tmp_path / "out") == ["cat_regions.json"]
+
+
+def test_an_interrupted_run_leaves_a_coco_file_of_what_was_finished(
+    run: Run, tiny: Callable[..., TextRegionSegmenter], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+
+    def interrupt(picture: Image.Image, title: str) -> None:
+        shown.append(title)
+        if len(shown) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(visualize, "show", interrupt)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / demo.COCO_FILE).write_text("of an earlier run")
+    argv = ["--image_list", str(photos), "--labels", "dog", "--output_dir", "out", "--show"]
+    with pytest.raises(KeyboardInterrupt):
+        demo.main(argv)
+    content = json.loads((tmp_path / "out" / demo.COCO_FILE).read_text())
+    assert [image["file_name"] for image in content["images"]] == ["astronaut.png", "cat.jpg"]
+    assert {region["image_id"] for region in content["annotations"]} == {1, 2}
+
+
+def test_an_earlier_runs_coco_file_does_not_outlive_a_run_that_is_killed(
+    run: Run, tiny: Callable[..., TextRegionSegmenter], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / demo.COCO_FILE).write_text("of an earlier run")
+    monkeypatch.setattr(TextRegionSegmenter, "encode", lambda *args: (_ for _ in ()).throw(RuntimeError("killed")))
+    with pytest.raises(RuntimeError, match="killed"):
+        demo.main(["--image_list", str(photos), "--labels", "dog", "--output_dir", "out"])
+    assert not (tmp_path / "out").exists() or os.listdir(tmp_path / "out") == []
+
+
+def test_a_coco_file_that_cannot_be_written_is_one_sentence(
+    run: Run, tiny: Callable[..., TextRegionSegmenter], photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out" / demo.COCO_FILE).mkdir(parents=True)
+    ended = run("--image_list", photos / "cat.jpg", "--labels", "dog", "--output_dir", "out")
+    assert ended.status == 2
+    assert ended.errors[0].startswith(f"error: Result 'out/{demo.COCO_FILE}' cannot be written: ")
 
 
 def test_a_folder_that_may_not_be_read_is_one_sentence(
@@ -408,7 +500,7 @@ def test_a_picture_that_is_too_large_for_the_memory_does_not_stop_the_others(
     assert ended.status == 2
     assert len(ended.errors) == 1
     assert f"not enough memory for picture {str(photos / 'cat.jpg')!r}" in ended.errors[0]
-    assert sorted(os.listdir(tmp_path / "out")) == [f"coffee_{kind}" for kind in KINDS[1:]]
+    assert sorted(os.listdir(tmp_path / "out")) == [demo.COCO_FILE, *(f"coffee_{kind}" for kind in KINDS[1:])]
 
 
 def test_a_fault_of_ours_is_not_taken_for_a_lack_of_memory(
@@ -441,16 +533,13 @@ def test_the_demos_own_pictures_and_words() -> None:
     assert all(job.picture.resolve().is_relative_to(CHECKOUT / "assets") for job in jobs)
 
 
-def test_the_script_with_the_bundled_miniatures(tmp_path: Path) -> None:
-    command = [sys.executable, str(CHECKOUT / "TextRegionSegmenter.py"), "--output_dir", "out", "--device", "cpu"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    assert "Traceback" not in ended.stderr
-    first, last = ended.stdout.splitlines()
+def test_the_bundled_miniatures_on_the_bundled_pictures(run: Run, tmp_path: Path) -> None:
+    ended = run("--output_dir", "out", "--device", "cpu")
+    assert (ended.status, ended.errors) == (0, [])
+    first, last = ended.out.splitlines()
     assert "--clip_pretrained openai --sam2_checkpoint facebook/sam2.1-hiera-large" in first
     jobs = demo.plan_jobs(demo.build_parser().parse_args([]))
     assert last.startswith(f"Segmented {len(jobs)} of {len(jobs)} pictures into out/ (")
-    assert "picture/s" in ended.stderr or "s/picture" in ended.stderr  # the bar
     right = total = 0
     for job in jobs:
         content = json.loads((tmp_path / "out" / f"{job.prefix.name}_regions.json").read_text())

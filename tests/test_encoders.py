@@ -13,14 +13,16 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests.parity.tiny_models import CLIP_CONFIG, tiny_clip
 from textregion import Encoder, UserError, load_encoder
-from textregion.encoders import ClipVitEncoder, supported_architectures
+from textregion.encoders import ClipVitEncoder, Preprocess, supported_architectures
 from textregion.encoders.blocks import run_block
 from textregion.encoders.clip_vit import position_embedding
-from textregion.encoders.loading import resolve_architecture
+from textregion.encoders.names import resolve_architecture
+from textregion.text import TextBank
 
 from .conftest import FAMILIES, WEIGHTS
 
@@ -201,6 +203,52 @@ def test_a_clip_tower_gets_336_pixels_in_whole_patches_or_its_own_size_above(
     assert own.crop_size == 2 * patch_size
 
 
+def test_an_encoders_name_comes_from_its_weights(tiny_architecture: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model: Any = open_clip.create_model(tiny_architecture).half().float()
+    first, second = tmp_path / "first.pt", tmp_path / "second.safetensors"
+    torch.save({"state_dict": {f"module.{name}": value.half() for name, value in model.state_dict().items()}}, first)
+    save_file(model.state_dict(), second)
+    name = load_encoder(tiny_architecture, str(first), device="cpu").name
+    assert name.startswith(f"{tiny_architecture}:")
+    assert load_encoder(tiny_architecture, str(second), device="cpu").name == name
+    model.visual.proj.data[3, 4] += 1e-3  # fine-tuned, and written over the first
+    save_file(model.state_dict(), second)
+    assert load_encoder(tiny_architecture, str(second), device="cpu").name != name
+
+
+def test_ready_models_are_told_apart() -> None:
+    def encoder(model: nn.Module, tokenizer: Any = TOKENIZER, **settings: Any) -> Encoder:
+        return load_encoder(model, tokenizer=tokenizer, device="cpu", **settings)
+
+    changed: Any = tiny_clip(WEIGHTS)
+    changed.token_embedding.weight.data[100, 3] += 1e-3
+    gelu = open_clip.CLIP(**{**CLIP_CONFIG, "quick_gelu": False})
+    gelu.load_state_dict(tiny_clip(WEIGHTS).state_dict())
+    shouting = open_clip.SimpleTokenizer(context_length=77, clean="whitespace")
+    half = Preprocess((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
+    others = [
+        encoder(changed),
+        encoder(gelu),
+        encoder(tiny_clip(WEIGHTS), shouting),
+        encoder(tiny_clip(WEIGHTS), preprocess=half),
+    ]
+    own = encoder(tiny_clip(WEIGHTS))
+    assert len({own.name, *(other.name for other in others)}) == 5
+    assert encoder(tiny_clip(WEIGHTS).half(), crop_size=96).name.startswith("custom:")
+    assert own.name == encoder(tiny_clip(WEIGHTS)).name
+    assert own.weights_origin is None
+
+
+def test_the_text_cache_never_gives_one_model_the_others_embedding(tmp_path: Path) -> None:
+    other: Any = tiny_clip(WEIGHTS)
+    other.text_projection.data.neg_()
+    first, second = (load_encoder(model, tokenizer=TOKENIZER, device="cpu") for model in (tiny_clip(WEIGHTS), other))
+    kept = TextBank(first, tmp_path).encode(["dog"])
+    torch.testing.assert_close(TextBank(second, tmp_path).encode(["dog"]), -kept)
+    assert torch.equal(TextBank(first, tmp_path).encode(["dog"]), kept)
+
+
 class RunsCode:
     """What a hostile pickle holds."""
 
@@ -272,3 +320,35 @@ def test_blocks_are_open_clips_own() -> None:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             ours, theirs = run_block(block, tokens, mask).float(), block(tokens, attn_mask=mask).float()
         torch.testing.assert_close(ours, theirs, atol=0.1, rtol=0.02)
+
+
+def test_a_text_tower_that_is_not_the_plain_one_runs_as_it_is() -> None:
+    torch.manual_seed(3)
+    text = CLIP_CONFIG["text_cfg"] | {"embed_cls": True, "context_length": 76}
+    model: Any = open_clip.CustomTextCLIP(**{**CLIP_CONFIG, "text_cfg": text}).eval()
+    encoder = load_encoder(model, tokenizer=open_clip.SimpleTokenizer(context_length=76), device="cpu", crop_size=96)
+    tokens = encoder.tokenize(["a dog", "a cat on a mat"])
+    with torch.no_grad():
+        expected = F.normalize(model.encode_text(tokens), dim=-1)
+    torch.testing.assert_close(encoder.encode_text(tokens), expected, atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_the_features_of_a_clip_tower_are_those_of_its_last_block() -> None:
+    model: Any = tiny_clip(WEIGHTS)
+    encoder: Any = load_encoder(model, tokenizer=TOKENIZER, device="cpu", crop_size=96)
+    views = _views(encoder)
+    seen: dict[str, Tensor] = {}
+    block = model.visual.transformer.resblocks[-1]
+    block.register_forward_hook(lambda _, inputs, output: seen.update(input=inputs[0], output=output))
+    model.encode_image(views)
+    for feature, tokens in seen.items():
+        ours = encoder.patch_features(views, feature=feature)
+        assert ours.dense is None
+        torch.testing.assert_close(ours.values.flatten(2).transpose(1, 2), tokens[:, 1:], atol=1e-4, rtol=1e-4)
+        token = encoder.project(tokens[:, 1], feature=feature)
+        projected = F.normalize(model.visual.ln_post(tokens[:, 1]) @ model.visual.proj, dim=-1)
+        torch.testing.assert_close(token, projected, atol=1e-5, rtol=0)
+    dense = encoder.patch_features(views, dense=True).dense
+    assert dense.shape == (2, 64, 6, 6)
+    torch.testing.assert_close(dense.norm(dim=1), torch.ones(2, 6, 6))

@@ -12,63 +12,91 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
-from pycocotools import mask as coco_mask
-from skimage import data
 
-from textregion import RegionMasks, RegionTokens, TextRegionSegmenter, UserError, export
+from textregion import RegionMasks, RegionTokens, UserError, export
 from textregion.visualize import word_colours
 
-
-def decoded(segmentation: dict[str, object]) -> np.ndarray:
-    return np.asarray(coco_mask.decode(segmentation)).astype(bool)
-
-
-@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32))
-def test_rle_is_the_mask(height: int, width: int, seed: int) -> None:
-    mask = np.random.default_rng(seed).random((height, width)) > 0.5
-    rle = json.loads(json.dumps(export.encode_rle(mask)))
-    assert rle["size"] == [height, width]
-    np.testing.assert_array_equal(decoded(rle), mask)
+TWO = RegionTokens(torch.eye(2), RegionMasks.from_masks(torch.ones(2, 3, 5)), (3, 5), (3, 5))
+"""Two regions that each cover a picture of 3 x 5 pixels."""
 
 
-def test_rle_counts_column_by_column_from_zeros() -> None:
-    # 0 1 / 1 1 read down the columns is 0 1 1 1: one zero, three ones; COCO's alphabet starts at "0".
-    assert export.encode_rle(np.array([[False, True], [True, True]]))["counts"] == "13"
+def test_json_of_a_picture_is_utf8_with_half_characters_escaped() -> None:
+    content = export.regions_json([{"id": 7}], (2, 3), ["名"], image="a\udcff🐶.png").decode("utf-8")
+    expected = {"image": "a\udcff🐶.png", "size": [2, 3], "words": ["名"], "regions": [{"id": 7}]}
+    assert json.loads(content) == expected
+    assert "名" in content
 
 
-def test_records_of_regions_by_hand() -> None:
-    masks = torch.zeros(3, 4, 6)
-    masks[0, 1:3, 2:5] = 1
-    masks[1, :, 0] = 0.25  # soft, yet above 0
-    regions = RegionTokens(torch.eye(3), RegionMasks.from_masks(masks), (4, 6), (4, 6))
-    scores = torch.tensor([[0.1, 0.7], [0.3, 0.2], [-0.5, -0.6]])
-    first, second, empty = export.region_records(regions, scores, ["cup", "red cup"])
-    assert first["bbox"] == [2, 1, 3, 2]
-    assert (first["area"], first["word"], first["word_index"]) == (6, "red cup", 1)
-    assert first["word_score"] == pytest.approx(0.7)
-    assert (second["bbox"], second["area"], second["word"]) == ([0, 0, 1, 4], 4, "cup")
-    assert (empty["bbox"], empty["area"], empty["word"]) == ([0, 0, 0, 0], 0, "cup")
-    assert first["score"] == 1.0
+def add(run: export.CocoRun, picture: Path, words: list[str], best: list[int], folder: Path) -> None:
+    """A picture with two regions whose best words are given, finished as the demo does it."""
+    scores = torch.zeros(2, len(words))
+    scores[[0, 1], best] = 0.5
+    file = folder / f"{abs(hash(picture))}.json"
+    file.write_bytes(export.regions_json(run.annotations(picture, TWO, scores, words), TWO.size_hw, words))
+    run.add(picture, TWO.size_hw, file)
 
 
-def test_json_of_an_encoded_picture(segmenters: dict[str, TextRegionSegmenter]) -> None:
-    picture = data.astronaut()[::4, ::3].copy()
-    segmenter, words = segmenters["clip"], ["dog", "собака", "a cat"]
-    regions = segmenter.encode(picture)
-    scores = segmenter.scores(regions, words)
-    content = json.loads(export.regions_json(regions, scores, words, image="x.png").decode("utf-8"))
-    assert (content["image"], content["size"], content["words"]) == ("x.png", list(picture.shape[:2]), words)
-    assert len(content["regions"]) == len(regions) > 0
-    for number, record in enumerate(content["regions"]):
-        mask = regions.masks()[number].numpy() > 0
-        np.testing.assert_array_equal(decoded(record["segmentation"]), mask)
-        assert record["bbox"] == regions.boxes_xywh()[number].tolist()
-        assert record["score"] == pytest.approx(float(regions.scores[number]), abs=1e-6)
-        assert record["word"] == words[int(scores[number].argmax())]
-        assert record["word_score"] == pytest.approx(float(scores[number].max()), abs=1e-6)
+def test_a_run_becomes_one_coco_file(tmp_path: Path) -> None:
+    pictures = [tmp_path / name for name in ("a/cat.png", "bad.png", "b/cat.png", "b/caf\u00e9 \udcff.png")]
+    words = [["cat", "sky"], ["cat"], ["名前", "cat"], ["sky"]]
+    run = export.CocoRun(pictures, words)
+    add(run, pictures[0], words[0], [1, 0], tmp_path)
+    add(run, pictures[2], words[2], [0, 1], tmp_path)  # the second was bad
+    add(run, pictures[3], words[3], [0, 0], tmp_path)
+    run.write(tmp_path / "coco.json", encoder="tiny")
+    text = (tmp_path / "coco.json").read_bytes().decode("ascii")
+    assert "\\ud" not in text  # half a character: strict readers refuse the whole file
+    content = json.loads(text)
+    assert list(content) == ["info", "licenses", "images", "categories", "annotations"]
+    assert (content["info"]["encoder"], content["info"]["folder"]) == ("tiny", str(tmp_path))
+    names = [(image["id"], image["file_name"], image["height"], image["width"]) for image in content["images"]]
+    assert names == [(1, "a/cat.png", 3, 5), (3, "b/cat.png", 3, 5), (4, "b/caf\u00e9 \\xff.png", 3, 5)]
+    named = [(category["id"], category["name"]) for category in content["categories"]]
+    assert named == [(1, "cat"), (2, "sky"), (3, "名前")]
+    found = [(one["id"], one["image_id"], one["category_id"], one["word"]) for one in content["annotations"]]
+    assert found == [
+        *((1, 1, 2, "sky"), (2, 1, 1, "cat"), (3, 3, 3, "名前"), (4, 3, 1, "cat"), (5, 4, 2, "sky"), (6, 4, 2, "sky"))
+    ]
+    assert all((one["area"], one["bbox"]) == (15, [0, 0, 5, 3]) for one in content["annotations"])
+
+
+def test_names_in_a_coco_file_count_from_the_shared_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for pictures, folder, name in (
+        ([Path("photos/x.png")], "photos", "x.png"),
+        ([Path("x.png"), Path("photos/y.png")], ".", "x.png"),
+        ([Path("photos/../x.png")], ".", "x.png"),
+        ([Path("photos/x.png"), tmp_path / "photos/deep/y.png"], str(tmp_path / "photos"), "x.png"),
+    ):
+        run = export.CocoRun(pictures, [["cat"]] * len(pictures))
+        add(run, pictures[0], ["cat"], [0, 0], tmp_path)
+        run.write(Path("coco.json"))
+        content = json.loads(Path("coco.json").read_text())
+        assert (content["info"]["folder"], content["images"][0]["file_name"]) == (folder, name)
+
+
+def test_a_run_without_a_finished_picture_has_no_coco_file(tmp_path: Path) -> None:
+    export.CocoRun([tmp_path / "x.png"], [["cat"]]).write(tmp_path / "coco.json")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_coco_file_that_cannot_be_finished_is_not_there(tmp_path: Path) -> None:
+    run = export.CocoRun([tmp_path / "x.png"], [["cat"]])
+    add(run, tmp_path / "x.png", ["cat"], [0, 0], tmp_path)
+    next(tmp_path.glob("*.json")).unlink()
+    with pytest.raises(UserError, match=r"coco.json' cannot be written: No such file"):
+        run.write(tmp_path / "coco.json")
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_earlier_result_is_removed_or_the_folder_in_its_place_named(tmp_path: Path) -> None:
+    (tmp_path / "old").touch()
+    export.remove(tmp_path / "old")
+    export.remove(tmp_path / "old")
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(UserError, match="cannot be written: "):
+        export.remove(tmp_path)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 17, 256])
@@ -112,10 +140,3 @@ def test_a_full_disk_is_told_with_the_results_name(tmp_path: Path, monkeypatch: 
         export.write_files({tmp_path / "a.txt": b"one", tmp_path / "b.txt": b"two"})
     assert str(caught.value) == f"Result {str(tmp_path / 'b.txt')!r} cannot be written: No space left on device."
     assert os.listdir(tmp_path) == []
-
-
-def test_half_characters_are_escaped_in_json() -> None:
-    regions = RegionTokens(torch.eye(1), RegionMasks.from_masks(torch.ones(1, 2, 2)), (2, 2), (2, 2))
-    content = export.regions_json(regions, torch.ones(1, 1), ["名"], image="a\udcff🐶.png")
-    assert json.loads(content.decode("utf-8"))["image"] == "a\udcff🐶.png"
-    assert "名" in content.decode("utf-8")

@@ -106,3 +106,65 @@ def test_chunks_of_points_do_not_change_the_masks(sam2_model: nn.Module) -> None
     assert whole.shape == (16, 3, 64, 64)
     torch.testing.assert_close(parts_iou, whole_iou, atol=1e-5, rtol=0)
     torch.testing.assert_close(parts.float(), whole.float(), atol=2e-2, rtol=1e-2)
+
+
+def test_each_threshold_has_its_side() -> None:
+    """A predicted IoU and an area must exceed theirs; a stability may equal it."""
+    prediction = _prediction([((0, 0, 2, 4), 0.75), ((4, 0, 6, 4), 0.75), ((8, 0, 10, 4), 0.75)])
+    prediction[0][0, 1, 4, 0] = 0.5  # one of eight pixels is unsure: stability 7 / 8
+    options = SegmenterOptions(min_size=7, pred_iou_thresh=0.5, stability_score_thresh=0.875)
+    assert len(select(prediction, options)) == 3
+    assert len(select(prediction, options.replace(pred_iou_thresh=0.75))) == 0
+    assert len(select(prediction, options.replace(min_size=8))) == 0
+    assert len(select(prediction, options.replace(stability_score_thresh=0.876))) == 2
+
+
+def test_of_masks_that_are_alike_the_surer_one_stays() -> None:
+    box = (0, 0, 8, 8)
+    kept = select(_prediction([(box, 0.7), (box, 0.9), (box, 0.8)]), OPTIONS)
+    assert (kept.output_index.tolist(), [round(v, 3) for v in kept.iou.tolist()]) == ([1], [0.9])
+    # boxes of 8 x 9 and 8 x 8 pixels, taken between corners, overlap by 7 * 7 / (7 * 8) = 0.875
+    pair = _prediction([(box, 0.7), ((0, 0, 8, 9), 0.9), NOTHING])
+    assert len(select(pair, OPTIONS.replace(box_nms_thresh=0.87))) == 1
+    assert len(select(pair, OPTIONS.replace(box_nms_thresh=0.88))) == 2
+
+
+def test_masks_of_one_predicted_iou_keep_the_order_of_their_points() -> None:
+    rows = [
+        [((4 * row, 4 * col, 4 * row + 3, 4 * col + 3), 0.75), NOTHING, NOTHING] for row in range(4) for col in range(4)
+    ]
+    kept = select(_prediction(*rows), OPTIONS)
+    assert [tuple(box[:2]) for box in kept.boxes_xyxy.int().tolist()] == [
+        (4 * x, 4 * y) for y in range(4) for x in range(4)
+    ]
+
+
+def _fused(first: tuple[int, int, int, int], second: tuple[int, int, int, int], **changes: object) -> int:
+    """How many regions become of two boxes."""
+    options = OPTIONS.replace(**changes)
+    kept = select(_prediction([(first, 0.9), (second, 0.8), NOTHING]), options)
+    assert len(kept) == 2
+    return len(fuse_regions(kept, (SIZE, SIZE), options))
+
+
+def test_masks_join_above_both_thresholds() -> None:
+    whole, part = (0, 0, 8, 8), (0, 0, 8, 5)
+    # boxes between corners: 7 * 4 of 7 * 7
+    assert _fused(whole, part, fuse_box_iou=0.57) == 1
+    assert _fused(whole, part, fuse_box_iou=0.58) == 2
+    assert _fused(whole, part, fuse_mask_threshold=1.0) == 2  # contained wholly, but not by more than that
+    assert _fused(whole, part, fuse_mask=False) == 2
+    beside = (0, 2, 8, 10)  # six of its eight columns lie in the first
+    assert _fused(whole, beside, fuse_mask_threshold=0.74) == 1
+    assert _fused(whole, beside, fuse_mask_threshold=0.75) == 2
+
+
+def test_soft_masks_end_at_3_and_empty_ones_are_no_regions() -> None:
+    kept = select(_prediction([((0, 0, 4, 4), 0.9), ((8, 8, 12, 12), 0.8), NOTHING]), OPTIONS)
+    assert float(kept.logits.max()) == 8.0
+    regions = fuse_regions(kept, (SIZE, SIZE), OPTIONS)
+    assert sorted(regions.logits.unique().tolist()) == [0.0, 3.0]
+    kept.logits[0] = -1.0
+    for fuse_mask in (True, False):
+        left = fuse_regions(kept, (SIZE, SIZE), OPTIONS.replace(fuse_mask=fuse_mask))
+        assert [round(v, 3) for v in left.scores.tolist()] == [0.9]

@@ -21,6 +21,7 @@ from textregion import (
     TextRegionSegmenter,
     UserError,
 )
+from textregion.checkpoints.digests import weights_digest
 from textregion.runtime import Precision, StageClock, resolve_device
 
 from .conftest import FAMILIES, WEIGHTS
@@ -194,6 +195,15 @@ def test_views_in_small_batches_give_the_same(
     )
 
 
+def test_antialiasing_of_the_views_is_an_option(
+    segmenters: dict[str, TextRegionSegmenter], scene_masks: RegionMasks
+) -> None:
+    usual = segmenters["clip"]
+    sampled = TextRegionSegmenter(usual.encoder, usual.mask_generator, usual.options.replace(antialias=False))
+    one, other = (each.encode(SCENE, scene_masks).tokens for each in (usual, sampled))
+    assert 0.5 < float((one * other).sum(1).min()) < 0.9999
+
+
 def test_the_output_size_is_the_pictures_or_the_methods(
     segmenters: dict[str, TextRegionSegmenter], scene_masks: RegionMasks
 ) -> None:
@@ -232,3 +242,148 @@ def test_devices_are_named_or_found() -> None:
         resolve_device("cuda:99")
     with pytest.raises(UserError, match="fp32 or bf16"):
         Precision("fp16")  # type: ignore[arg-type]
+
+
+def _with(plain: TextRegionSegmenter, **changes: Any) -> TextRegionSegmenter:
+    """The same models under changed options."""
+    return TextRegionSegmenter(plain.encoder, plain.mask_generator, plain.options.replace(**changes))
+
+
+def test_the_parts_of_a_segmenter_follow_one_another_where_they_are_not_given(
+    segmenters: dict[str, TextRegionSegmenter], tiny_options: SegmenterOptions
+) -> None:
+    plain = segmenters["clip"]
+    generator = MaskGenerator(plain.mask_generator.model, tiny_options.replace(crop_size=96))
+    segmenter = TextRegionSegmenter(plain.encoder, generator, precision=Precision("bf16"))
+    assert segmenter.options == generator.options
+    assert segmenter.text._precision == Precision("bf16")
+    assert TextRegionSegmenter(plain.encoder, generator).precision == Precision()
+    assert set(segmenter.model_names) == {"encoder", "sam2"}
+    assert segmenter.model_names["encoder"] == plain.encoder.name
+    assert segmenter.model_names["sam2"] != weights_digest(torch.nn.Linear(2, 2))
+
+
+def test_the_segmenters_options_and_not_the_generators_rule_the_masks(
+    segmenters: dict[str, TextRegionSegmenter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def generate(self: MaskGenerator, image: np.ndarray, output_hw: tuple[int, int], options: Any) -> RegionMasks:
+        asked.append((image.shape[:2], output_hw, options))
+        return RegionMasks.from_masks(torch.ones(1, 4, 4), output_hw)
+
+    monkeypatch.setattr(MaskGenerator, "generate", generate)
+    picture = SCENE[:100]  # 100 x 300 pixels: fitted into 320 x 208 it is 107 x 320
+    for mask_size, expected in (("resized", (107, 320)), ("original", (100, 300))):
+        segmenter = _with(segmenters["clip"], mask_size=mask_size, min_size=3)
+        regions = segmenter.encode(picture)
+        assert asked.pop() == ((107, 320), expected, segmenter.options)
+        assert (regions.size_hw, regions.resized_hw) == ((100, 300), (107, 320))
+        assert regions.region_masks.output_hw == expected
+        assert segmenter.segment(regions, WORDS).labels.shape == (100, 300)
+        painted = _with(segmenters["clip"], mask_size=mask_size, output_size="resized")
+        assert painted.segment(regions, WORDS).labels.shape == expected
+
+
+def test_dense_patches_are_made_where_they_are_painted_with(
+    segmenters: dict[str, TextRegionSegmenter], scene_masks: RegionMasks
+) -> None:
+    plain = segmenters["clip"]
+    for uncovered, expected in (("uniform", False), ("first", False), ("dense", True)):
+        regions = _with(plain, uncovered=uncovered).encode(SCENE, scene_masks)
+        assert (regions.dense is not None) == expected
+    assert regions.dense is not None
+    assert regions.dense.embeddings.shape == (1 + 2 * 3, 64, 6, 6)
+    assert regions.dense.plan.grid_hw == (12, 18)
+    assert _with(segmenters["pe"], uncovered="dense").encode(SCENE, scene_masks).dense is None
+
+
+def test_what_stands_where_no_region_is(segmenters: dict[str, TextRegionSegmenter], scene_masks: RegionMasks) -> None:
+    plain = segmenters["clip"]
+    regions = plain.encode(SCENE, scene_masks)
+    dense = _with(plain, uncovered="dense").encode(SCENE, scene_masks)
+    none = dense[torch.zeros(len(dense), dtype=torch.bool)]
+
+    def rule(uncovered: Any, of: RegionTokens) -> str:
+        return _with(plain, uncovered=uncovered).paint_rules(of, WORDS).uncovered
+
+    assert [rule(name, dense) for name in ("uniform", "first", "dense")] == ["uniform", "first", "dense"]
+    assert [rule(name, none) for name in ("uniform", "first", "dense")] == ["dense"] * 3
+    assert [rule(name, regions) for name in ("uniform", "first", "dense")] == ["uniform", "first", "uniform"]
+    rules = _with(plain, uncovered="dense").paint_rules(dense, WORDS, [0, 0, 1])
+    assert (rules.class_of, rules.mask_type, rules.scale, rules.prob_thd) == ([0, 0, 1], "soft", 50.0, 0.0)
+    assert rules.dense is not None
+    assert dense.dense is not None
+    assert rules.dense.grid.shape == (3, 12, 18)
+    # views are fused with weight 1: the upsampled whole plus the first tile, in the top left corner of the grid
+    text = plain.text.encode(WORDS)
+    maps = torch.einsum("vdyx,kd->vkyx", dense.dense.embeddings, text)
+    whole = torch.nn.functional.interpolate(maps[:1], (12, 18), mode="bilinear", align_corners=False)[0]
+    torch.testing.assert_close(rules.dense.grid[:, :6, :6], whole[:, :6, :6] + maps[1])
+    strict = _with(plain, mask_type="hard", region_logit_scale=7.0, prob_thd=0.5).paint_rules(regions, WORDS)
+    assert (strict.class_of, strict.mask_type, strict.scale, strict.prob_thd) == (None, "hard", 7.0, 0.5)
+
+
+@pytest.mark.parametrize("feature", ["input", "output"])
+def test_other_features_are_pooled_and_projected_as_such(
+    feature: Any, segmenters: dict[str, TextRegionSegmenter], scene_masks: RegionMasks
+) -> None:
+    plain = segmenters["clip"]
+    values = plain.encode(SCENE, scene_masks).tokens
+    tokens = _with(plain, pool_feature=feature).encode(SCENE, scene_masks).tokens
+    without_mlp = _with(plain, pool_mlp=False).encode(SCENE, scene_masks).tokens
+    assert float((tokens - values).abs().max()) > 0.05
+    assert float((without_mlp - values).abs().max()) > 0.01
+    again = _with(plain, pool_feature=feature, pool_mlp=False).encode(SCENE, scene_masks).tokens
+    assert torch.equal(again, tokens)  # the MLP belongs to values alone
+
+
+def test_hard_masks_pool_every_patch_that_they_touch_alike(segmenters: dict[str, TextRegionSegmenter]) -> None:
+    masks = torch.zeros(1, 16, 16)
+    masks[0, :7, :7] = 0.3
+    soft, strong = (RegionMasks.from_masks(masks * factor, SCENE.shape[:2]) for factor in (1, 10))
+    hard = _with(segmenters["clip"], mask_type="hard", remove_global_patch=False)
+    assert torch.equal(hard.encode(SCENE, soft).tokens, hard.encode(SCENE, strong).tokens)
+    plain = _with(segmenters["clip"], remove_global_patch=False)
+    assert not torch.equal(plain.encode(SCENE, soft).tokens, plain.encode(SCENE, strong).tokens)
+
+
+def test_views_are_normalised_as_their_encoder_was_trained(segmenters: dict[str, TextRegionSegmenter]) -> None:
+    segmenter = segmenters["clip"]
+    plan = segmenter._plan((208, 312))
+    assert (plan.rows, plan.cols, plan.view_patches) == (2, 3, 6)
+    views = segmenter._views(np.full((208, 312, 3), [255, 0, 51], np.uint8), plan)
+    assert views.shape == (7, 3, 96, 96)
+    recipe = segmenter.encoder.preprocess
+    for channel, value in enumerate((1.0, 0.0, 0.2)):
+        expected = (value - recipe.mean[channel]) / recipe.std[channel]
+        torch.testing.assert_close(views[:, channel], torch.full((7, 96, 96), expected), atol=1e-4, rtol=0)
+    up = _with(segmenter, upsample_times=2, global_views=2, crop_size=48)._plan((208, 312))
+    assert (up.rows, up.cols, up.view_patches, len(up.global_boxes)) == (4, 6, 6, 2)
+    assert _with(segmenter, resize_method="resize")._plan((96, 96)).tile_boxes == ()
+
+
+def test_as_many_views_pass_at_a_time_as_were_asked_for_or_fit(
+    segmenters: dict[str, TextRegionSegmenter], scene_masks: RegionMasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    encoder = segmenters["clip"].encoder
+    original = encoder.patch_features
+
+    def watched(views: torch.Tensor, **how: Any) -> Any:
+        sizes.append(len(views))
+        return original(views, **how)
+
+    monkeypatch.setattr(encoder, "patch_features", watched)
+    _with(segmenters["clip"], view_batch=3).encode(SCENE, scene_masks)
+    _with(segmenters["clip"]).encode(SCENE, scene_masks)
+    assert sizes == [3, 3, 1, 7]
+    sizes.clear()
+    # a view has 37 tokens of 128 channels, of which twelve copies of 4 bytes are held
+    monkeypatch.setattr("textregion.segmenter.VIEW_BYTES", 2 * 37 * 128 * 12 * 4)
+    _with(segmenters["clip"]).encode(SCENE, scene_masks)
+    assert sizes == [2, 2, 2, 1]
+    sizes.clear()
+    monkeypatch.setattr("textregion.segmenter.VIEW_BYTES", 1)
+    _with(segmenters["clip"]).encode(SCENE, scene_masks)
+    assert sizes == [1] * 7

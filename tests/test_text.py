@@ -13,7 +13,7 @@ from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from textregion import ClassWords, Encoder, UserError
+from textregion import Encoder, UserError
 from textregion.runtime import Precision
 from textregion.text import TextBank
 
@@ -135,28 +135,3 @@ def test_any_other_text_gives_a_unit_embedding(clip_encoder: Encoder) -> None:
     words = ["🐶", "שלום עולם", "\x07bell", "名前", "a\nb", "'quoted'", "ﬁ"]
     embeddings = TextBank(clip_encoder).encode(words)
     torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(len(words)))
-
-
-def test_class_files_are_read_byte_for_byte(tmp_path: Path) -> None:
-    path = tmp_path / "cls.txt"
-    path.write_bytes(b"sky; wall ;tree\nbuilding, edifice\nwood ")
-    words = ClassWords.from_file(path)
-    assert words.words == ("sky", "wall ;tree", "building, edifice", "wood ")
-    assert words.class_of == (0, 0, 1, 2)
-    assert words.num_classes == 3
-    path.write_bytes(b"sky\nwood\n")
-    assert ClassWords.from_file(path).words == ("sky", "wood")
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [(b"", "no words"), (b"sky\n\nsea\n", "Line 2"), (b"sky; \n", "Line 1"), (b"\xff\xfe", "UTF-8")],
-)
-def test_a_bad_class_file_is_one_sentence(content: bytes, said: str, tmp_path: Path) -> None:
-    path = tmp_path / "cls.txt"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=said) as caught:
-        ClassWords.from_file(path)
-    assert str(path) in str(caught.value)
-    with pytest.raises(UserError, match=r"none\.txt"):
-        ClassWords.from_file(tmp_path / "none.txt")

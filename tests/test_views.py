@@ -67,9 +67,21 @@ def test_global_weight_and_tiles_add_up() -> None:
     assert fuse(values, plan, 0.5)[0].tolist() == [[3, 3, 4, 4], [3, 3, 4, 4]]
 
 
-def test_interpolation_is_antialiased() -> None:
-    # Stripes of one pixel average out when they are halved; without antialiasing they would not.
-    stripes = torch.zeros(3, 16, 16)
-    stripes[:, :, ::2] = 1.0
-    views = split(stripes, plan_views((16, 16), 8, 2, tiles=False), 8, "bilinear")
-    assert float((views - 0.5).abs().max()) < 0.13
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_a_shrinking_view_is_antialiased_unless_told_otherwise(interpolation: str) -> None:
+    # Every fourth column is bright. Its share remains where the picture shrinks to a quarter; without antialiasing the
+    # two columns in the middle of four (bicubic: all four, by -0.09375 and 0.59375) are all that is looked at.
+    image = torch.zeros(3, 32, 32)
+    image[:, :, ::4] = 1.0
+    plan = plan_views((32, 32), 8, 2, tiles=False)
+    blurred = split(image, plan, 8, interpolation)[:, :, 2:-2, 2:-2]
+    assert float((blurred - 0.25).abs().max()) < 0.05
+    sampled = split(image, plan, 8, interpolation, antialias=False)
+    torch.testing.assert_close(sampled, torch.full_like(sampled, 0.0 if interpolation == "bilinear" else -0.09375))
+
+
+def test_a_view_that_does_not_shrink_is_the_same_either_way() -> None:
+    image = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    plan = plan_views((8, 8), 8, 2)
+    torch.testing.assert_close(split(image, plan, 8, "bicubic"), split(image, plan, 8, "bicubic", antialias=False))
+    torch.testing.assert_close(split(image, plan, 8, "bicubic")[0], image)

@@ -15,7 +15,8 @@ from torch import nn
 
 from textregion import RegionMasks, SegmenterOptions, TextRegionSegmenter, UserError, load_sam2
 from textregion.options import PRESETS
-from textregion.weights import _sam2_config, load_parts, miniature_options
+from textregion.weights import load_parts, miniature_options
+from textregion.weights.sam2 import _sam2_config
 
 from .conftest import WEIGHTS
 

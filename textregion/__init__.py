@@ -10,18 +10,20 @@ from .version import __version__
 if TYPE_CHECKING:
     from .encoders import Encoder, load_encoder
     from .errors import UserError
+    from .index import RegionIndex
     from .masks import MaskGenerator
     from .options import SegmenterOptions
     from .region_masks import RegionMasks
     from .regions import RegionTokens
     from .segmenter import Segmentation, TextRegionSegmenter
-    from .text import ClassWords
     from .weights import load_sam2
+    from .words import ClassWords
 
 _HOME = {
-    "ClassWords": "text",
+    "ClassWords": "words",
     "Encoder": "encoders",
     "MaskGenerator": "masks",
+    "RegionIndex": "index",
     "RegionMasks": "region_masks",
     "RegionTokens": "regions",
     "Segmentation": "segmenter",
@@ -37,6 +39,7 @@ __all__ = [
     "ClassWords",
     "Encoder",
     "MaskGenerator",
+    "RegionIndex",
     "RegionMasks",
     "RegionTokens",
     "Segmentation",

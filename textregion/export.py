@@ -1,4 +1,4 @@
-"""Results as files that other programs read: COCO RLE regions as JSON, label maps as indexed-palette PNG."""
+"""Results as files that other programs read: regions as JSON and as COCO's, label maps as indexed-palette PNG."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import errno
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from .coco import Annotation
 from .errors import UserError
 from .regions import RegionTokens
+from .version import __version__
 
 MAX_PALETTE = 256
 """Words that an 8-bit indexed PNG can tell apart."""
@@ -27,56 +27,97 @@ _COMPRESSION = 3
 """A third of the time of zlib's default for a sixth more bytes."""
 
 
-def encode_rle(mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """(H, W) boolean mask -> COCO's compressed RLE: ``{"size": [H, W], "counts": str}``."""
-    by_column = cv2.transpose(mask.view(np.uint8))  # many times faster than NumPy's copy to that order
-    rle = coco_mask.encode(by_column.T)
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
-
-
-def region_records(regions: RegionTokens, scores: Tensor, words: Sequence[str]) -> list[dict[str, Any]]:
-    """One plain record a region, at the picture's own size.
-
-    Args:
-        regions: R regions.
-        scores: (R, K) score of every region and word.
-        words: K words.
-
-    Returns:
-        R records: ``segmentation`` (COCO RLE of the pixels where the soft mask is above 0), ``bbox`` (x, y, width,
-        height; zeros for an empty mask) and ``area`` in pixels, ``score`` (SAM 2's predicted IoU), ``word``,
-        ``word_index`` and ``word_score`` of the best word.
-    """
-    best_scores, best = scores.max(1)
-    records = []
-    for region in range(len(regions)):
-        rle = encode_rle(regions.foreground(region).cpu().numpy())
-        records.append(
-            {
-                "segmentation": rle,
-                "bbox": [int(side) for side in coco_mask.toBbox(rle)],
-                "area": int(coco_mask.area(rle)),
-                "score": round(float(regions.scores[region]), 6),
-                "word": words[int(best[region])],
-                "word_index": int(best[region]),
-                "word_score": round(float(best_scores[region]), 6),
-            }
-        )
-    return records
-
-
-def regions_json(regions: RegionTokens, scores: Tensor, words: Sequence[str], **facts: Any) -> bytes:
-    """A JSON file of a picture: ``facts``, ``size`` [H, W], ``words``, ``regions`` (:func:`region_records`).
+def regions_json(
+    annotations: Sequence[Annotation], size_hw: tuple[int, int], words: Sequence[str], **facts: Any
+) -> bytes:
+    """A JSON file of a picture: ``facts``, ``size`` [H, W], ``words`` in the order of the label map's indices, and
+    ``regions``, its annotations (:meth:`RegionTokens.to_coco`).
 
     It is UTF-8 whatever the texts hold: half characters, as file names in another encoding have, are escaped.
     """
-    content = {
-        **facts,
-        "size": list(regions.size_hw),
-        "words": list(words),
-        "regions": region_records(regions, scores, words),
-    }
+    content = {**facts, "size": list(size_hw), "words": list(words), "regions": list(annotations)}
     return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")
+
+
+class CocoRun:
+    """The COCO file of many pictures: gives out the ids, and gathers what was found.
+
+    Ids count from 1: a picture's is its place among ``pictures``, a word's its place among all words of the run.
+    Pictures go by their names below the folder that they share, so that two of one name are told apart, and readers
+    that do not leave a folder find them. Bytes of a name that are not UTF-8, which JSON cannot hold, are spelled
+    ``\\xff``.
+
+    Args:
+        pictures: all paths of the run, without repetition.
+        words: of each of them.
+    """
+
+    def __init__(self, pictures: Sequence[Path], words: Sequence[Sequence[str]]) -> None:
+        paths = {picture: os.path.abspath(picture) for picture in pictures}
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths.values()])
+        self._folder = folder if any(map(os.path.isabs, pictures)) else os.path.relpath(folder)
+        self._names = {picture: _portable(os.path.relpath(path, folder)) for picture, path in paths.items()}
+        self._image_ids = {picture: number for number, picture in enumerate(pictures, 1)}
+        every_word = dict.fromkeys(word for own in words for word in own)
+        self._category_ids = {word: number for number, word in enumerate(every_word, 1)}
+        self._next_id = 1
+        self._images: list[dict[str, Any]] = []
+        self._files: list[Path] = []
+
+    def annotations(
+        self, picture: Path, regions: RegionTokens, scores: Tensor, words: Sequence[str]
+    ) -> list[Annotation]:
+        """A picture's annotations with ids of the run; scores (R, K) are those of its own K words."""
+        ids = [self._category_ids[word] for word in words]
+        found = regions.to_coco(
+            scores, words, image_id=self._image_ids[picture], first_id=self._next_id, category_ids=ids
+        )
+        self._next_id += len(found)
+        return found
+
+    def add(self, picture: Path, size_hw: tuple[int, int], regions_file: Path) -> None:
+        """A picture is finished; the file (:func:`regions_json`) holds its annotations."""
+        height, width = size_hw
+        name = {"id": self._image_ids[picture], "file_name": self._names[picture]}
+        self._images.append(name | {"height": height, "width": width})
+        self._files.append(regions_file)
+
+    def write(self, path: Path, **info: Any) -> None:
+        """Write the COCO file of the pictures that were added, if any: whole or not at all.
+
+        It is ASCII, as some readers take whatever encoding the machine has.
+
+        Args:
+            path: of the file.
+            info: facts of the run.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        if not self._images:
+            return
+        head = {
+            "info": {"description": "TextRegion", "version": __version__, "folder": _portable(self._folder), **info},
+            "licenses": [],
+            "images": self._images,
+            "categories": [
+                {"id": number, "name": word, "supercategory": ""} for word, number in self._category_ids.items()
+            ],
+        }
+        write_files({path: self._content(head)})
+
+    def _content(self, head: dict[str, Any]) -> Iterator[bytes]:
+        yield json.dumps(head)[:-1].encode("ascii") + b', "annotations": ['
+        between = "\n"
+        for regions_file in self._files:
+            for annotation in json.loads(regions_file.read_text(encoding="utf-8"))["regions"]:
+                yield (between + json.dumps(annotation)).encode("ascii")
+                between = ",\n"
+        yield b"\n]}\n"
+
+
+def _portable(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace").replace(os.sep, "/")
 
 
 def label_map_png(labels: Tensor, colours: npt.NDArray[np.uint8]) -> bytes:
@@ -103,8 +144,11 @@ def png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def write_files(files: Mapping[Path, bytes]) -> None:
+def write_files(files: Mapping[Path, bytes | Iterable[bytes]]) -> None:
     """Write files that belong together: all of them to temporary names first, then renamed.
+
+    Args:
+        files: their content, in one piece or in many.
 
     Raises:
         UserError: a file that cannot be written; then no file of the set was touched.
@@ -113,7 +157,7 @@ def write_files(files: Mapping[Path, bytes]) -> None:
     where = next(iter(files), Path())
     try:
         for name, where in temporary.items():
-            name.write_bytes(files[where])
+            _write(name, files[where])
         for where in files:
             if where.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -125,3 +169,23 @@ def write_files(files: Mapping[Path, bytes]) -> None:
         for name in temporary:
             with contextlib.suppress(OSError):
                 name.unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes | Iterable[bytes]) -> None:
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+        return
+    with path.open("wb") as file:
+        file.writelines(content)
+
+
+def remove(path: Path) -> None:
+    """Remove a result of an earlier run, if there is one.
+
+    Raises:
+        UserError: it cannot be removed, and so not be written either.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"Result {os.fspath(path)!r} cannot be written: {error.strerror or error}.") from None

@@ -31,6 +31,16 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def sync_folder(folder: Path) -> None:
+    """See to it that files which were renamed into a folder, or removed from it, stay so when the power fails."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # not every file system can
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def cannot_write(path: Path, error: OSError) -> UserError:
     """What to say of a file that could not be written."""
     reason = error.strerror or error

@@ -16,6 +16,11 @@ from .errors import UserError, reason_of
 Picture = Union[str, "os.PathLike[str]", Image.Image, npt.NDArray[np.generic]]
 RGB = npt.NDArray[np.uint8]
 
+IMAGE_SUFFIXES = frozenset(
+    [".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
+)
+"""What tells a picture among the files of a folder."""
+
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

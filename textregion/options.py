@@ -36,6 +36,9 @@ class SegmenterOptions:
     """Side of the encoder's input in pixels; None: 336 for CLIP ViT, the tower's own size for SigLIP2 and PE."""
     global_views: int = 1
     """1: the whole picture; 2: its left and right half side by side (wide street scenes)."""
+    antialias: bool = True
+    """Views are resized with antialiasing, which matters where they shrink; off: as torchvision resizes tensors by
+    itself up to 0.16."""
     upsample_times: int = 1
     """Patch values are bilinearly upsampled this many times before they are fused."""
     view_batch: int = 0
@@ -108,6 +111,10 @@ class SegmenterOptions:
         """Plain values, as they are written beside a result."""
         return dataclasses.asdict(self)
 
+    def of_regions(self) -> dict[str, Any]:
+        """The values that a picture's regions depend on: neither painting nor batch sizes change them."""
+        return {name: value for name, value in self.as_dict().items() if name not in _NOT_OF_REGIONS}
+
 
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {},
@@ -116,6 +123,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "reasoning": {"min_size": 0, "uncovered": "first", "pool_mlp": False},
 }
 
+_NOT_OF_REGIONS = ("region_logit_scale", "uncovered", "prob_thd", "output_size", "points_per_batch", "view_batch")
 _CHOICES: dict[str, tuple[str, ...]] = {
     "resize_method": get_args(ResizeMethod),
     "mask_type": get_args(MaskType),
@@ -124,7 +132,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "output_size": get_args(SizeName),
     "uncovered": get_args(Uncovered),
 }
-_BOOLS = ("fuse_mask", "remove_global_patch", "pool_mlp", "normalize_values")
+_BOOLS = ("antialias", "fuse_mask", "remove_global_patch", "pool_mlp", "normalize_values")
 _POSITIVE_INTS = ("global_views", "upsample_times", "points_per_side")
 _MOST = {"points_per_side": 256, "upsample_times": 16, "crop_size": 4096}
 """More than any use takes, and less than what would need all of a machine's memory before a picture is read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from . import coco
 from .errors import UserError, reason_of
 from .options import MAX_SIDE
 from .region_masks import RegionMasks
@@ -107,6 +109,43 @@ class RegionTokens:
                 top, left = int(rows[0]), int(cols[0])
                 boxes[region] = torch.tensor([left, top, int(cols[-1]) + 1 - left, int(rows[-1]) + 1 - top])
         return boxes
+
+    def to_coco(
+        self,
+        scores: Tensor | None = None,
+        words: Sequence[str] | None = None,
+        *,
+        image_id: int = 1,
+        first_id: int = 1,
+        category_ids: Sequence[int] | None = None,
+    ) -> list[coco.Annotation]:
+        """The regions as COCO annotations of one picture, at its own size; ``COCO.loadRes`` takes the list.
+
+        Args:
+            scores: (R, K) score of every region and word; None: every region is of category 1.
+            words: the K words; each annotation then has its own under ``word``.
+            image_id: the picture's in the COCO file.
+            first_id: id of the first annotation.
+            category_ids: ids of the K words in the COCO file; None: 1 to K.
+
+        Returns:
+            At most R annotations: ``id``, ``image_id``, ``category_id`` of the best word, ``segmentation`` (compressed
+            RLE of the pixels where the soft mask is above 0), ``area`` in pixels, ``bbox`` (x, y, width, height),
+            ``iscrowd`` 0, ``score`` of the best word (without words SAM 2's predicted IoU), ``predicted_iou``, and
+            ``region``, the index of the region: those without a pixel at the picture's size are left out.
+
+        Raises:
+            ValueError: columns that do not fit one another.
+        """
+        return coco.region_annotations(
+            self.region_masks,
+            self.size_hw,
+            scores,
+            words,
+            image_id=image_id,
+            first_id=first_id,
+            category_ids=category_ids,
+        )
 
     def to(self, device: torch.device | str) -> RegionTokens:
         """The same regions on another device."""

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import painting, pooling, views
-from .checkpoints import weights_digest
+from .checkpoints.digests import weights_digest
 from .encoders.base import Encoder, PatchFeatures
 from .errors import UserError
 from .image import RGB, Picture, load_rgb, resize, resized_hw
@@ -101,6 +101,11 @@ class TextRegionSegmenter:
     def model_names(self) -> dict[str, str]:
         """What identifies the two frozen models in records and caches."""
         return {"encoder": self.encoder.name, "sam2": weights_digest(self.mask_generator.model)}
+
+    @property
+    def dtypes(self) -> dict[str, str]:
+        """Precision of the two frozen models, by their names in records: ``dtype`` and ``sam2_dtype``."""
+        return {"dtype": self.precision.dtype, "sam2_dtype": self.mask_generator.precision.dtype}
 
     @torch.no_grad()
     def encode(self, picture: Picture, masks: RegionMasks | None = None) -> RegionTokens:
@@ -230,7 +235,7 @@ class TextRegionSegmenter:
         """(V, 3, S, S) normalised views on the encoder's device."""
         image = torch.from_numpy(resized).to(self.encoder.device).permute(2, 0, 1).float() / 255
         recipe = self.encoder.preprocess
-        batch = views.split(image, plan, self._crop_size(), recipe.interpolation)
+        batch = views.split(image, plan, self._crop_size(), recipe.interpolation, self.options.antialias)
         mean, std = (batch.new_tensor(v)[:, None, None] for v in (recipe.mean, recipe.std))
         return (batch - mean) / std
 

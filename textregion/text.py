@@ -1,4 +1,4 @@
-"""Stage 5: words through the prompt ensemble, once each, and class files (method.md section 9)."""
+"""Stage 5: words through the prompt ensemble, once each (method.md section 9)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor
 from .encoders.base import Encoder
 from .errors import UserError
 from .runtime import Precision
+from .words import is_word
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,11 @@ class TextBank:
         self._precision = precision or Precision()
         self._cache_dir = Path(cache_dir) if cache_dir is not None else None
         self._known: dict[str, Tensor] = {}
+
+    @property
+    def encoder_name(self) -> str:
+        """Whose embeddings they are."""
+        return self._encoder.name
 
     def encode(self, words: Sequence[str]) -> Tensor:
         """K words -> (K, D) L2-normalised embeddings on the encoder's device.
@@ -120,51 +125,6 @@ class TextBank:
             self._cache_dir = None
             with contextlib.suppress(OSError):
                 temporary.unlink()
-
-
-@dataclass(frozen=True)
-class ClassWords:
-    """Query words and the class of each: several words may stand for one class."""
-
-    words: tuple[str, ...]
-    class_of: tuple[int, ...]
-    """Class index of each word, not decreasing, without gaps."""
-
-    @property
-    def num_classes(self) -> int:
-        return self.class_of[-1] + 1
-
-    @classmethod
-    def from_lines(cls, lines: Sequence[str], source: str = "the class list") -> ClassWords:
-        """One class a line, synonyms separated by ``"; "``; nothing else is stripped."""
-        pairs = [(word, index) for index, line in enumerate(lines) for word in line.split("; ")]
-        for word, index in pairs:
-            if not word.strip():
-                raise UserError(f"Line {index + 1} of {source} holds an empty word: remove it or write a class name.")
-        if not pairs:
-            raise UserError(f"There are no words in {source}: write one class a line.")
-        return cls(tuple(word for word, _ in pairs), tuple(index for _, index in pairs))
-
-    @classmethod
-    def from_file(cls, path: str | os.PathLike[str]) -> ClassWords:
-        """Read a class file (UTF-8); only the newline itself is stripped from a line."""
-        try:
-            with open(path, encoding="utf-8", newline="") as file:
-                text = file.read()
-        except OSError as error:
-            raise UserError(f"Class file {os.fspath(path)!r} cannot be read: {error.strerror}.") from None
-        except UnicodeDecodeError:
-            raise UserError(f"Class file {os.fspath(path)!r} is not UTF-8 text: save it as UTF-8.") from None
-        lines = text.split("\n")
-        return cls.from_lines(lines[:-1] if lines[-1] == "" else lines, source=os.fspath(path))
-
-
-def is_word(value: object) -> bool:
-    """Whether it is a text that can be looked for: not blank, and without half characters (lone surrogates), which are
-    what is left of bytes that are not UTF-8."""
-    return (
-        isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= letter <= "\udfff" for letter in value)
-    )
 
 
 def _is_unit(embedding: Tensor, size: int) -> bool:

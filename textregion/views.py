@@ -68,19 +68,20 @@ def _spans(side: int, count: int) -> list[tuple[int, int]]:
     return [(max(end - size, 0), end) for end in ends]
 
 
-def split(image: Tensor, plan: ViewPlan, crop_size: int, interpolation: str) -> Tensor:
+def split(image: Tensor, plan: ViewPlan, crop_size: int, interpolation: str, antialias: bool = True) -> Tensor:
     """Cut and resize the views of a picture.
 
     Args:
         image: (3, H, W) float in 0..1.
-        interpolation: ``bicubic`` or ``bilinear``, antialiased.
+        interpolation: ``bicubic`` or ``bilinear``.
+        antialias: blur what would alias where a view shrinks.
 
     Returns:
         (V, 3, S, S) float, not normalised.
     """
     crops = [image[None, :, top:bottom, left:right] for top, left, bottom, right in plan.boxes]
     size = (crop_size, crop_size)
-    resized = [F.interpolate(c, size, mode=interpolation, align_corners=False, antialias=True) for c in crops]
+    resized = [F.interpolate(c, size, mode=interpolation, align_corners=False, antialias=antialias) for c in crops]
     return torch.cat(resized)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import reprlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,13 @@ import yaml
 
 from textregion import UserError
 from textregion.export import MAX_PALETTE
-from textregion.text import is_word
+from textregion.image import IMAGE_SUFFIXES
+from textregion.words import is_word, split_words
 
-IMAGE_SUFFIXES = frozenset(
-    [".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
-)
+logger = logging.getLogger(__name__)
+
 WordsOf = dict[Path, tuple[str, ...]]
+_LABEL_SEPARATORS = ",;，；、"
 
 _brief = reprlib.Repr()
 """What stands in a message for a value of any size."""
@@ -51,8 +54,39 @@ def read_queries(config: Path, checkout: Path) -> WordsOf:
         if not isinstance(entry, dict) or "label" not in entry:
             raise UserError(f"There is no 'label:' under {where}: write the words to look for there, as a list.")
         bases = [base for base in (Path(), config.parent, checkout) if os.path.isfile(base / name)]
-        queries[_short((bases or [Path()])[0] / name)] = check_words(entry["label"], where)
+        queries[_short((bases or [Path()])[0] / name)] = check_words(_entries(entry["label"], where), where)
     return queries
+
+
+def _entries(words: Any, where: str) -> Any:
+    """A list's texts at ``;``; a comma in one is part of a name, as YAML has its own between the entries of a list."""
+    if not isinstance(words, list):
+        return words
+    for word in words:
+        if isinstance(word, str) and "," in word:
+            logger.warning(
+                "The words of %s hold %s, which is one word: write [dog, grass] for two.", where, _brief.repr(word)
+            )
+    return [part for word in words for part in (split_words(word) if _has_semicolon(word) else [word])]
+
+
+def _has_semicolon(word: object) -> bool:
+    return isinstance(word, str) and ";" in word
+
+
+def split_labels(labels: Sequence[str]) -> list[str]:
+    """The words of ``--labels``: commas and semicolons separate within an argument as blanks do between arguments."""
+    words: list[str] = []
+    for text in labels:
+        parts = split_words(text, _LABEL_SEPARATORS) if set(text) & set(_LABEL_SEPARATORS) else [text]
+        if len(parts) > 1 and not _has_semicolon(text):
+            logger.warning(
+                "--labels %s is taken as %d words: a name with a comma goes into the YAML.",
+                _brief.repr(text),
+                len(parts),
+            )
+        words += parts
+    return words
 
 
 def check_words(words: Any, where: str) -> tuple[str, ...]:
@@ -60,7 +94,7 @@ def check_words(words: Any, where: str) -> tuple[str, ...]:
 
     Raises:
         UserError: not a list, an empty one, more than a label map holds, or a word that is blank or no text
-            (:func:`textregion.text.is_word`).
+            (:func:`textregion.words.is_word`).
     """
     if not isinstance(words, list):
         raise UserError(f"The words of {where} must be a list, but are {_kind(words)}: write them as [dog, grass].")

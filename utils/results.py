@@ -10,23 +10,22 @@ import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textregion.files import write_bytes
+
+if TYPE_CHECKING:
+    from textregion import TextRegionSegmenter
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "sam2", "numpy", "opencv-python", "onedl-mmsegmentation")
 
 
-def settings_of(options: Any, *, models: Mapping[str, Any], dtype: str, **data: Any) -> dict[str, Any]:
-    """Every setting that a number depends on, as plain JSON values.
-
-    Args:
-        options: a ``SegmenterOptions``.
-        models: names of the models and checkpoints as they were asked for.
-        dtype: precision of the frozen models.
-        data: what is evaluated, and how.
-    """
-    return dict(plain({"models": dict(models), "dtype": dtype, "options": options.as_dict(), **data}))
+def settings_of(segmenter: TextRegionSegmenter, **data: Any) -> dict[str, Any]:
+    """Every setting that a number depends on, as plain JSON values: models, precisions, options, and ``data``, which
+    tells what is evaluated and how."""
+    return dict(
+        plain({"models": segmenter.model_names, **segmenter.dtypes, "options": segmenter.options.as_dict(), **data})
+    )
 
 
 def write_results(path: str | os.PathLike[str], results: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 # ADE20K full val: 847 classes, 2000 pictures, 16-bit labels.
 _base_ = "../base_config.py"
 
-model = dict(class_file="configs/cls_ade20k847.txt", options=dict(scale=(2048, 448)))
+model = dict(class_file="configs/cls_ade20k847.txt", comma_names=True, options=dict(scale=(2048, 448)))
 test_dataloader = dict(
     dataset=dict(
         type="ADE20K847Dataset",

@@ -142,7 +142,7 @@ def build_dataset(config: Config, limit: int | None = None) -> BaseSegDataset:
     except (TypeError, KeyError) as error:  # an unknown setting, an unknown type
         reason = " ".join(str(error.args[0] if error.args else error).split())
         raise UserError(f"Config {config.filename!r} does not describe a data set ({reason}).") from None
-    words = read_words(config.model.class_file)
+    words = read_words(config.model.class_file, config.model.get("comma_names", False))
     check_class_count(words, config.model.class_file, dataset.metainfo["classes"], settings.type)
     if config.test_evaluator.get("ignore_index", 255) != dataset.ignore_index:
         raise UserError(

@@ -26,7 +26,7 @@ IGNORED_16_BIT = 65535
 
 
 def _words(name: str) -> tuple[str, ...]:
-    return ClassWords.from_file(CONFIGS / name).words
+    return ClassWords.from_file(CONFIGS / name, comma_names=True).words
 
 
 @DATASETS.register_module()

@@ -33,11 +33,12 @@ class TextRegionSegmentor(BaseSegmentor):
     """Training-free open-vocabulary segmentation behind MMSegmentation's interface.
 
     Args:
-        class_file: query words, one class a line, synonyms separated by ``"; "``; a path, or one below the checkout.
+        class_file: query words, one class a line, synonyms separated by ``;``; a path, or one below the checkout.
         options: settings over the semantic preset (fields of ``SegmenterOptions``).
-        segmenter: a ready segmenter, used as it is; the arguments below then say nothing.
-        clip_architecture, clip_pretrained, clip_download_root, sam2_checkpoint, model_cfg, device, dtype: see
-            :func:`textregion.weights.load_segmenter`; without any model named, the bundled miniatures.
+        segmenter: a ready segmenter, used as it is; the names of models below then say nothing.
+        comma_names: see :meth:`ClassWords.from_file`.
+        clip_architecture, clip_pretrained, clip_download_root, sam2_checkpoint, model_cfg, device, dtype, sam2_dtype,
+            published: see :func:`textregion.weights.load_parts`; without any model named, the bundled miniatures.
         data_preprocessor: MMEngine's own does (it only moves data).
     """
 
@@ -47,17 +48,20 @@ class TextRegionSegmentor(BaseSegmentor):
         options: Mapping[str, Any] | None = None,
         segmenter: TextRegionSegmenter | None = None,
         *,
+        comma_names: bool = False,
         clip_architecture: str | None = None,
         clip_pretrained: str | None = None,
         clip_download_root: str | None = None,
         sam2_checkpoint: str | None = None,
         model_cfg: str | None = None,
         device: str | None = None,
-        dtype: DtypeName = "fp32",
+        dtype: DtypeName | None = None,
+        sam2_dtype: DtypeName | None = None,
+        published: bool = False,
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor)
-        self.words = read_words(class_file)
+        self.words = read_words(class_file, comma_names)
         if segmenter is None:
             segmenter = TextRegionSegmenter.from_pretrained(
                 clip_architecture=semantic_architecture(clip_architecture, clip_pretrained, sam2_checkpoint),
@@ -67,6 +71,8 @@ class TextRegionSegmentor(BaseSegmentor):
                 model_cfg=model_cfg,
                 device=device,
                 dtype=dtype,
+                sam2_dtype=sam2_dtype,
+                published=published,
                 task="semantic",
                 options=semantic_options(clip_architecture, clip_pretrained, sam2_checkpoint, options or {}),
                 clock=StageClock(),
@@ -135,10 +141,11 @@ class TextRegionSegmentor(BaseSegmentor):
         return {} if self.segmenter.clock is None else self.segmenter.clock.seconds
 
 
-def read_words(class_file: str) -> ClassWords:
-    """Query words of a class file, by its path from here or from the checkout."""
+def read_words(class_file: str, comma_names: bool = False) -> ClassWords:
+    """Query words of a class file, by its path from here or from the checkout; see :meth:`ClassWords.from_file`."""
     beside = ROOT / class_file
-    return ClassWords.from_file(beside if beside.is_file() and not Path(class_file).is_file() else class_file)
+    path = beside if beside.is_file() and not Path(class_file).is_file() else class_file
+    return ClassWords.from_file(path, comma_names)
 
 
 def semantic_architecture(

@@ -76,7 +76,8 @@ def evaluate(args: argparse.Namespace) -> Results | None:
             check_examples(dataset)
         args.device = processes.device(args.device)
         segmenter = load_segmenter(args, "semantic", clock=StageClock(), extra_options=options)
-        model = MODELS.build({**config.model, "segmenter": segmenter})
+        # What its class file may mean was said when the data set was built.
+        model = MODELS.build({**config.model, "segmenter": segmenter, "comma_names": True})
         settings = _settings(args, name, segmenter, model)
         pictures = _picture_folder(args.show_dir, dataset)
         drawn = {path for path in keys if pictures is None or pictures.has(path)}
@@ -111,6 +112,8 @@ def requested(args: argparse.Namespace) -> dict[str, Any]:
     asked = {
         "models": dict(zip(models, [architecture, *rest])),
         "dtype": args.dtype,
+        "sam2_dtype": args.sam2_dtype,
+        "published": args.published,
         "options": method_options(args),
         "cfg_options": dict(args.cfg_options or {}),
         "limit": args.limit,
@@ -194,7 +197,7 @@ def _settings(
     args: argparse.Namespace, name: str, segmenter: TextRegionSegmenter, model: TextRegionSegmentor
 ) -> dict[str, Any]:
     words = {"words": model.words.words, "class_of": model.words.class_of}
-    return settings_of(segmenter.options, models=segmenter.model_names, dtype=args.dtype, dataset=name, **words)
+    return settings_of(segmenter, dataset=name, **words)
 
 
 def _take_models_from(config: Config, args: argparse.Namespace) -> None:

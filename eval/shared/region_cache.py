@@ -15,9 +15,6 @@ from textregion.image import RGB
 
 logger = logging.getLogger(__name__)
 
-_PAINTING_ONLY = ("region_logit_scale", "uncovered", "prob_thd", "output_size", "points_per_batch", "view_batch")
-"""Options that change nothing in a picture's regions."""
-
 
 class RegionCache:
     """Region tokens of pictures, kept on disk between runs and tasks.
@@ -33,9 +30,9 @@ class RegionCache:
 
     def __init__(self, segmenter: TextRegionSegmenter, folder: Path | None = None, max_gb: float = 20.0) -> None:
         self._segmenter, self._folder, self._max_bytes = segmenter, folder, max_gb * 1e9
-        options = {k: v for k, v in segmenter.options.as_dict().items() if k not in _PAINTING_ONLY}
         dense = segmenter.options.uncovered == "dense"
-        facts = [segmenter.model_names, segmenter.precision.dtype, options, dense]
+        options = segmenter.options.of_regions()
+        facts = [segmenter.model_names, segmenter.encoder.crop_size, segmenter.dtypes, options, dense]
         self._facts = json.dumps(facts, sort_keys=True).encode() if folder is not None else b""
         self.encoded = self.reused = 0
 

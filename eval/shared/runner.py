@@ -152,7 +152,7 @@ def evaluate(
     with start_processes(args.launcher) as processes:
         args.device = processes.device(args.device)
         segmenter = load_segmenter(args, task)
-        facts = settings_of(segmenter.options, models=segmenter.model_names, dtype=args.dtype, **settings)
+        facts = settings_of(segmenter, **settings)
         cache = RegionCache(segmenter, args.cache, args.cache_gb)
         judge = make_judge(segmenter)
         with WorkDir(args.log_dir, facts, processes) as work:

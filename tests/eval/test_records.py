@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from eval.shared.records import RecordFile, read_records
-from textregion import SegmenterOptions, UserError
+from textregion import MaskGenerator, SegmenterOptions, TextRegionSegmenter, UserError
+from textregion.runtime import Precision
 from utils.results import plain, settings_of, write_results, write_text
 
 SETTINGS = {"models": {"encoder": "tiny"}, "options": {"scale": (384, 256)}}
@@ -108,16 +109,21 @@ def test_a_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
         write_text(tmp_path / "taken" / "results.json", "{}")
 
 
-def test_results_hold_settings_and_versions_and_are_the_same_bytes(tmp_path: Path) -> None:
-    settings = settings_of(
-        SegmenterOptions.for_task("referring"), models={"encoder": "tiny"}, dtype="fp32", root=Path("some") / "where"
-    )
+def test_results_hold_settings_and_versions_and_are_the_same_bytes(
+    tmp_path: Path, segmenters: dict[str, TextRegionSegmenter]
+) -> None:
+    generator = MaskGenerator(segmenters["pe"].mask_generator.model, precision=Precision("bf16"))
+    segmenter = TextRegionSegmenter(segmenters["pe"].encoder, generator, SegmenterOptions.for_task("referring"))
+    settings = settings_of(segmenter, root=Path("some") / "where")
     for name, seconds in (("a.json", 1.0), ("b.json", 2.0)):
         write_results(tmp_path / name, {"accuracy": 0.5, "timing": {"seconds": seconds}, "n": 2}, settings)
     first, second = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
     assert list(first)[-1] == "timing"
     assert first.pop("timing") != second.pop("timing")
     assert first == second
+    assert first["settings"]["models"] == segmenter.model_names
+    assert (first["settings"]["dtype"], first["settings"]["sam2_dtype"]) == ("fp32", "bf16")
+    assert first["settings"]["options"]["antialias"] is True
     assert first["settings"]["options"]["scale"] == [2016, 2016] and first["settings"]["root"] == "some/where"
     assert {"python", "torch", "sam2", "open_clip_torch"} <= set(first["versions"])
     text = (tmp_path / "a.json").read_text().split('"timing"')[0]

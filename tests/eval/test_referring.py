@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +21,8 @@ from eval.referring.baselines import CropBaseline, chance
 from eval.referring.files import Expression, picture_name, read_detections, read_pictures, splits_there
 from eval.referring.task import ReferringJudge, region_found, report, table
 from eval.shared.metrics import Box
+from eval.shared.processes import Processes
+from eval.shared.records import RecordFile
 from eval.shared.region_cache import RegionCache
 from eval.shared.runner import Outcome
 from eval.shared.work_dir import WorkDir
@@ -28,7 +30,6 @@ from miniatures.scenes.__main__ import main as render
 from tests.conftest import WordFeatures
 from textregion import RegionMasks, RegionTokens, TextRegionSegmenter, UserError
 
-CHECKOUT = Path(__file__).parents[2]
 Run = Callable[..., int]
 
 
@@ -176,6 +177,58 @@ def test_pictures_are_grouped_over_splits(rendered: Path) -> None:
     first = read_pictures(rendered / "reclip_data", rendered / "train2014", ["refcoco_testa", "refcoco_val"], limit=1)
     assert {key for picture in first for key in picture.examples} < {key for p in pictures for key in p.examples}
     assert len(first) == 2
+
+
+def test_a_limit_is_of_pictures_with_all_that_is_asked_of_them(tmp_path: Path) -> None:
+    names = ["a.jpg", "b.jpg", "a.jpg", "c.jpg", "b.jpg"]
+    entries = [entry(file_name=name, image_id=number) for number, name in enumerate(names)]
+    write_split(tmp_path, *entries)
+
+    def lines(limit: int | None) -> list[list[int]]:
+        pictures = read_pictures(tmp_path, tmp_path, ["refcoco_val"], limit=limit)
+        return [[example.reference for example in picture.examples.values()] for picture in pictures]
+
+    assert lines(1) == [[0, 2]]
+    assert lines(2) == [[0, 2], [1, 4]]
+    assert lines(None) == lines(3) == [[0, 2], [1, 4], [3]]
+
+
+def test_pictures_without_an_entry_in_the_detections_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_split(tmp_path, entry(), entry(image_id=3, file_name="b.jpg"), detections={"581857": []})
+    read_pictures(tmp_path, tmp_path, ["refcoco_val"])
+    assert caplog.messages == ["refcoco_val: 1 pictures without an entry in the detections keep mask boxes."]
+    caplog.clear()
+    read_pictures(tmp_path, tmp_path, ["refcoco_val"], use_detections=False)
+    assert caplog.messages == []
+
+
+def test_keys_tell_splits_references_sentences_and_content_apart(tmp_path: Path) -> None:
+    def keys(*entries: dict[str, Any], detections: object = None) -> list[str]:
+        write_split(tmp_path, *entries, detections=detections)
+        return [key for picture in read_pictures(tmp_path, tmp_path, ["refcoco_val"]) for key in picture.examples]
+
+    two = [{"raw": "left"}, {"raw": "left"}]
+    plain = keys(entry(sentences=two), entry(sentences=two))
+    assert [key.rsplit("/", 1)[0] for key in plain] == [
+        f"refcoco_val/{line}/{order}" for line in (0, 1) for order in (0, 1)
+    ]
+    changed = [
+        {"file_name": "other.jpg"},
+        {"sentences": [{"raw": "right"}]},
+        {"anns": [{"id": 7, "bbox": [1.5, 2, 3, 5]}]},
+    ]
+    digests = {keys(entry())[0]} | {keys(entry(**change))[0] for change in changed}
+    digests |= {keys(entry(), detections={"581857": [[0, 0, 1, 1]]})[0]}
+    assert len(digests) == 5
+
+
+def test_text_files_that_are_not_utf8_are_named(tmp_path: Path) -> None:
+    write_split(tmp_path, entry())
+    (tmp_path / "refcoco_val.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"refcoco_val\.jsonl.*not UTF-8"):
+        read_pictures(tmp_path, tmp_path, ["refcoco_val"])
 
 
 def regions_of(masks: torch.Tensor, tokens: torch.Tensor, encoder: str = "") -> RegionTokens:
@@ -375,9 +428,6 @@ def test_cache_is_bounded_and_distrusts_damage(
 
 
 def test_a_folder_with_records_of_several_processes(tmp_path: Path) -> None:
-    from eval.shared.processes import Processes
-    from eval.shared.records import RecordFile
-
     for rank in range(3):
         with RecordFile(tmp_path / f"records.rank{rank}.jsonl", {}) as records:
             records.append(f"by {rank}", {"rank": rank})
@@ -388,23 +438,31 @@ def test_a_folder_with_records_of_several_processes(tmp_path: Path) -> None:
 
 
 def test_two_processes_agree_with_one(rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole script on the bundled miniatures: torchrun with two processes, then one process in another folder."""
+    """The whole script on the bundled miniatures, as each of two processes runs it, then alone in another folder.
+
+    One after the other: that they start together and wait for one another is tested with the semantic evaluation.
+    """
     script = importlib.import_module("eval_referring")
     roots = ["--input_file_root", rendered / "reclip_data", "--image_root", rendered / "train2014"]
-    arguments = [*roots, "--datasets", "refcoco_val", "refcoco_testa", "--device", "cpu", "--points-per-side", 8]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
-    command += ["eval_referring.py", *arguments, "--launcher", "pytorch", "--log_dir", tmp_path / "two"]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    done = subprocess.run(
-        [str(part) for part in command], cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert "encodings saved" in done.stdout and done.stdout.count("Results:") == 1
-    assert sorted(path.name for path in (tmp_path / "two").glob("*.jsonl")) == [
-        "records.rank0.jsonl",
-        "records.rank1.jsonl",
-    ]
-    alone = ["eval_referring.py", *arguments, "--log_dir", tmp_path / "one"]
-    monkeypatch.setattr(sys, "argv", [str(part) for part in alone])
-    assert script.main() == 0
+    arguments = [*roots, "--device", "cpu", "--points-per-side", 8]
+
+    def run(folder: str, *more: str) -> None:
+        command = ["eval_referring.py", *arguments, "--log_dir", tmp_path / folder, *more]
+        monkeypatch.setattr(sys, "argv", [str(part) for part in command])
+        assert script.main() == 0
+
+    run("one")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(Processes, "barrier", lambda self: None)
+    for rank in (1, 0):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setattr(
+            "eval.shared.runner.start_processes", lambda _, rank=rank: contextlib.nullcontext(Processes(rank, 2))
+        )
+        run("two", "--launcher", "pytorch")
+        assert (tmp_path / "two" / "results.json").exists() == (rank == 0)
+    shares = [(tmp_path / "two" / f"records.rank{rank}.jsonl").read_text().splitlines()[1:] for rank in (0, 1)]
+    pictures = [{json.loads(line)["picture"] for line in share} for share in shares]
+    assert [len(share) for share in pictures] == [2, 1]
+    assert pictures[0].isdisjoint(pictures[1])
     assert results_of(tmp_path / "one") == results_of(tmp_path / "two")

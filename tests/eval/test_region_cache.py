@@ -113,9 +113,43 @@ def test_regions_of_another_precision_or_model_are_made_anew(
 ) -> None:
     plain = TextRegionSegmenter(clip_encoder, generator)
     rounded = TextRegionSegmenter(clip_encoder, generator, precision=Precision("bf16"))
+    masks = TextRegionSegmenter(clip_encoder, MaskGenerator(generator.model, generator.options, Precision("bf16")))
     other = TextRegionSegmenter(encoders["pe"], generator, generator.options.replace(crop_size=None))
     pe = TextRegionSegmenter(clip_encoder, generator, generator.options.replace(crop_size=None))
-    for segmenter in (plain, rounded, other, pe):
+    for segmenter in (plain, rounded, masks, other, pe):
         assert count(segmenter, tmp_path) == (1, 0)
-    for segmenter in (plain, rounded, other, pe):
+    for segmenter in (plain, rounded, masks, other, pe):
         assert count(segmenter, tmp_path) == (0, 1)
+
+
+@pytest.mark.usefixtures("encoded")
+def test_a_folder_that_cannot_be_written_is_a_warning(
+    clip_encoder: Encoder, generator: MaskGenerator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cache").write_text("a file")
+    assert count(TextRegionSegmenter(clip_encoder, generator), tmp_path) == (1, 0)
+    assert "Regions could not be kept" in caplog.text
+
+
+@pytest.mark.usefixtures("encoded")
+def test_without_a_folder_nothing_is_kept(clip_encoder: Encoder, generator: MaskGenerator, tmp_path: Path) -> None:
+    cache = RegionCache(TextRegionSegmenter(clip_encoder, generator))
+    for _ in range(2):
+        cache.encode(IMAGE, tmp_path / "a file that is not there")
+    assert (cache.encoded, cache.reused) == (2, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("encoded")
+def test_regions_of_a_picture_that_was_changed_are_made_anew(
+    clip_encoder: Encoder, generator: MaskGenerator, tmp_path: Path
+) -> None:
+    segmenter = TextRegionSegmenter(clip_encoder, generator)
+    assert count(segmenter, tmp_path) == (1, 0)
+    path = tmp_path / "a.png"
+    Image.fromarray(IMAGE + 1).save(path)
+    cache = RegionCache(segmenter, tmp_path / "cache")
+    cache.encode(IMAGE, path)
+    assert (cache.encoded, cache.reused) == (1, 0)
+    cache.encode(IMAGE[:4], path)  # what lies there is of another size
+    assert (cache.encoded, cache.reused) == (2, 0)

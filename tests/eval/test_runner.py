@@ -17,7 +17,7 @@ from eval.referring import task as referring
 from eval.referring.files import Expression
 from eval.shared.processes import Processes
 from eval.shared.records import Record
-from eval.shared.runner import Outcome, Picture, run_pictures
+from eval.shared.runner import Outcome, Picture, digest_of, run_pictures
 from eval.shared.work_dir import WorkDir
 from textregion import RegionMasks, RegionTokens
 from textregion.image import RGB
@@ -165,3 +165,28 @@ def test_an_unreadable_picture_is_0_in_giou_and_nothing_in_ciou() -> None:
         "overall": (pytest.approx(0.375, abs=1e-5), pytest.approx(40 / 110), 4, 2),
     }
     assert (results["pictures"], results["unreadable"]) == (4, {"b": "it is empty"})
+
+
+def test_a_picture_that_can_be_read_again_says_how_to_go_on(
+    pictures: list[Picture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = pictures[3].path.read_bytes()
+    pictures[3].path.write_bytes(b"")
+    collect = WorkDir.collect
+
+    def mended(work: WorkDir) -> Any:
+        pictures[3].path.write_bytes(content)
+        return collect(work)
+
+    monkeypatch.setattr(WorkDir, "collect", mended)
+    outcome, _ = run(pictures, tmp_path / "log")
+    assert outcome is not None
+    assert outcome.unreadable == {str(pictures[3].path): "it can be read now: start the same command again"}
+
+
+def test_a_key_depends_on_every_fact() -> None:
+    known = digest_of("kite", [1.0, 2.0], True)
+    assert len(known) == 12
+    assert known == digest_of("kite", (1.0, 2.0), True)
+    others = [digest_of("kites", [1.0, 2.0], True), digest_of("kite", [1.0, 2.5], True), digest_of("kite", [1.0, 2.0])]
+    assert len({known, *others}) == 4

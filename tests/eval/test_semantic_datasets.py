@@ -404,6 +404,22 @@ def test_options_that_suit_the_models() -> None:
     assert semantic_options(None, None, None, {"scale": (1008, 672)})["scale"] == (1008, 672)
 
 
+def test_commas_in_a_class_file_are_said_once_unless_the_config_means_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_dataset(tmp_path, LAYOUTS["ade20k847"])
+    build_dataset(config_of("ade20k847", tmp_path))
+    assert caplog.messages == []
+    make_dataset(tmp_path, LAYOUTS["voc20"])
+    lines = (ROOT / "configs/cls_voc20.txt").read_text().replace("ship", "boat, ship", 1)
+    (tmp_path / "mine.txt").write_text(lines)
+    mine = {"model.class_file": str(tmp_path / "mine.txt")}
+    build_dataset(read_config("configs/cfg_ds/cfg_voc20.py", tmp_path, mine))
+    assert [message.split(": ")[1] for message in caplog.messages] == [
+        "only ';' separates words, so 'boat, ship' in line 4 is one word."
+    ]
+
+
 def test_background_words_belong_to_the_first_class() -> None:
     words = read_words("configs/cls_voc21.txt")
     assert words.class_of == (*[0] * 26, *range(1, 21))

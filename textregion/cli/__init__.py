@@ -31,6 +31,7 @@ _METHOD_HELP: dict[str, str] = {
     "scale": "long and short side that the picture is fitted into, in pixels",
     "crop_size": "side of the image tower's input in pixels",
     "global_views": "1: the whole picture; 2: its left and right half",
+    "antialias": "resize the image tower's views with antialiasing",
     "upsample_times": "patch values are upsampled this many times",
     "view_batch": "views in one pass of the image tower; 0: as many as suit",
     "points_per_side": "SAM 2 is asked at this many points along each side",
@@ -148,7 +149,14 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--model_cfg", metavar="CFG", help="SAM 2's config, where the checkpoint's name does not tell it"
     )
     group.add_argument("--device", help="cpu, cuda, cuda:N or mps; default: the best there is")
-    group.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32", help="precision of the frozen models")
+    group.add_argument("--dtype", choices=("fp32", "bf16"), help="precision of the frozen models (default fp32)")
+    group.add_argument("--sam2_dtype", choices=("fp32", "bf16"), help="precision of SAM 2 (default: --dtype)")
+    add_boolean(
+        group,
+        "--published",
+        False,
+        "whatever is not given as the authors' pinned packages had it: no antialiasing, SAM 2 in bf16 on a GPU",
+    )
     add_boolean(group, "--compile", False, "torch.compile for both image towers: pays over many pictures")
     group.add_argument("--text_cache", metavar="DIR", help="keep embeddings of words on disk between runs")
 
@@ -230,6 +238,8 @@ def load_segmenter(
         model_cfg=args.model_cfg,
         device=args.device,
         dtype=args.dtype,
+        sam2_dtype=args.sam2_dtype,
+        published=args.published,
         task=task,
         options={**(extra_options or {}), **method_options(args)},
         text_cache=args.text_cache,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from .attention_pool import AttentionPoolEncoder
 from .base import Encoder, PatchFeatures, Preprocess
 from .clip_vit import ClipVitEncoder
-from .loading import load_encoder, supported_architectures
+from .loading import load_encoder
+from .names import supported_architectures
 
 __all__ = [
     "AttentionPoolEncoder",

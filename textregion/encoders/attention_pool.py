@@ -26,6 +26,7 @@ class AttentionPoolEncoder:
         name: identifies model and weights in caches and records.
         preprocess: normalisation and interpolation that the model was trained with.
         crop_size: side of the tower's input in pixels.
+        weights_origin: see :attr:`Encoder.weights_origin`.
         sigmoid: True where scores are cosine * exp(logit_scale) + logit_bias (the SigLIP family).
     """
 
@@ -43,8 +44,9 @@ class AttentionPoolEncoder:
         preprocess: Preprocess,
         crop_size: int,
         sigmoid: bool,
+        weights_origin: str | None = None,
     ) -> None:
-        self.name = name
+        self.name, self.weights_origin = name, weights_origin
         self.preprocess = preprocess
         self.crop_size = crop_size
         self._model: Any = model

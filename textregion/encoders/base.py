@@ -35,7 +35,9 @@ class Encoder(Protocol):
     """A frozen image-text model. C: channels of the tower, D: size of the joint embedding."""
 
     name: str
-    """Identifies model and weights; the key of caches."""
+    """Identifies model and weights, by a digest of all its values; the key of caches."""
+    weights_origin: str | None
+    """Whose weights they are, as open_clip's tag (openai, laion2b_s32b_b79k, webli, meta ...); None: not known."""
     preprocess: Preprocess
     crop_size: int
     """Side of the square input in pixels that the method uses by default."""

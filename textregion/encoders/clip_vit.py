@@ -24,6 +24,7 @@ class ClipVitEncoder:
         name: identifies model and weights in caches and records.
         preprocess: normalisation and interpolation that the model was trained with.
         crop_size: side of the input in pixels, a multiple of the patch size.
+        weights_origin: see :attr:`Encoder.weights_origin`.
     """
 
     pooling: Literal["sum", "mean"] = "sum"
@@ -32,9 +33,16 @@ class ClipVitEncoder:
     fixed_crop_size = False
 
     def __init__(
-        self, model: nn.Module, tokenizer: Tokenizer, *, name: str, preprocess: Preprocess, crop_size: int
+        self,
+        model: nn.Module,
+        tokenizer: Tokenizer,
+        *,
+        name: str,
+        preprocess: Preprocess,
+        crop_size: int,
+        weights_origin: str | None = None,
     ) -> None:
-        self.name = name
+        self.name, self.weights_origin = name, weights_origin
         self.preprocess = preprocess
         self.crop_size = crop_size
         visual: Any = model.visual

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -12,23 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-import sam2
 import torch
-from torch import nn
 
-from .checkpoints import build_sam2, read_tensors, sha256
-from .encoders.base import Encoder, Preprocess
-from .encoders.loading import DEFAULT_ARCHITECTURE, load_encoder, resolve_architecture, resolve_pretrained
-from .errors import UserError, reason_of
-from .masks import MaskGenerator
-from .options import PRESETS, SegmenterOptions, Task
-from .runtime import DtypeName, Precision, resolve_device
-from .text import TextBank
+from .. import published as as_published
+from ..checkpoints.reading import read_checkpoint
+from ..encoders.base import Encoder, Preprocess
+from ..encoders.loading import load_encoder
+from ..encoders.names import DEFAULT_ARCHITECTURE, resolve_architecture, resolve_pretrained
+from ..errors import UserError, reason_of
+from ..masks import MaskGenerator
+from ..options import PRESETS, SegmenterOptions, Task
+from ..runtime import DtypeName, Precision, resolve_device
+from ..text import TextBank
+from .sam2 import check_sam2, load_sam2
 
-DEFAULT_SAM2 = "facebook/sam2.1-hiera-large"
 DEFAULT_CLIP = "openai"
-_SAM2_SIZES = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
-_SAM2_NAME = re.compile(r"sam2(?P<minor>\.1)?[-_]hiera[-_](?P<size>tiny|small|base[-_]plus|large)")
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,9 @@ def load_parts(
     sam2_checkpoint: str | os.PathLike[str] | None = None,
     model_cfg: str | os.PathLike[str] | None = None,
     device: str | torch.device | None = None,
-    dtype: DtypeName = "fp32",
+    dtype: DtypeName | None = None,
+    sam2_dtype: DtypeName | None = None,
+    published: bool = False,
     task: Task = "demo",
     options: SegmenterOptions | Mapping[str, Any] | None = None,
     text_cache: str | os.PathLike[str] | None = None,
@@ -65,9 +64,12 @@ def load_parts(
         sam2_checkpoint: a file or a hub id.
         model_cfg: SAM 2's config, a name inside the sam2 package or a YAML file; None: by the checkpoint's name.
         device: cpu, cuda, mps; None: the best there is.
-        dtype: fp32 or bf16 (autocast of the frozen models).
+        dtype: fp32 or bf16 (autocast of the frozen models); None: fp32.
+        sam2_dtype: SAM 2's, where it differs; None: dtype, or what ``published`` says where that is None too.
+        published: antialiasing and SAM 2's precision are those of the published evaluations
+            (:mod:`textregion.published`), where they are not given.
         task: whose preset the options start from.
-        options: complete options, or single ones over the preset.
+        options: complete options, or single ones over the presets.
         text_cache: folder that word embeddings are kept in.
         compiled: let ``torch.compile`` make faster code of both image towers; the first picture then takes a minute.
 
@@ -75,7 +77,8 @@ def load_parts(
         UserError: a name, checkpoint, config, device or option that is wrong.
     """
     where, _ = resolve_device(device)
-    precision = Precision(dtype)
+    precision = Precision(dtype or "fp32")
+    sam2_dtype = sam2_dtype or dtype or (as_published.sam2_dtype(task, where) if published else "fp32")
     suited: dict[str, Any] = {}
     if uses_miniatures(clip_architecture, clip_pretrained, sam2_checkpoint):
         encoder, suited = load_miniature_clip(where)
@@ -88,10 +91,35 @@ def load_parts(
     if compiled:
         _compile(encoder, model, where)
     if not isinstance(options, SegmenterOptions):
-        options = SegmenterOptions.from_mapping({**PRESETS[task], **suited, **(options or {})})
-    generator = MaskGenerator(model, options, precision)
+        pinned = as_published.OPTIONS if published else {}
+        options = SegmenterOptions.from_mapping({**PRESETS[task], **suited, **pinned, **(options or {})})
+    generator = MaskGenerator(model, options, Precision(sam2_dtype))
     text = TextBank(encoder, text_cache, precision)
     return SegmenterParts(encoder, generator, options, text, precision)
+
+
+def load_text_bank(
+    *,
+    clip_architecture: str | None = None,
+    clip_pretrained: str | None = None,
+    clip_download_root: str | os.PathLike[str] | None = None,
+    sam2_checkpoint: str | os.PathLike[str] | None = None,
+    device: str | torch.device | None = None,
+    dtype: DtypeName = "fp32",
+    text_cache: str | os.PathLike[str] | None = None,
+) -> TextBank:
+    """The word embeddings of the segmenter that :func:`load_parts` gives for these names, without SAM 2.
+
+    Raises:
+        UserError: a name, checkpoint or device that is wrong.
+    """
+    where, _ = resolve_device(device)
+    if uses_miniatures(clip_architecture, clip_pretrained, sam2_checkpoint):
+        encoder, _ = load_miniature_clip(where)
+    else:
+        architecture, pretrained = resolve_clip(clip_architecture, clip_pretrained)
+        encoder = load_encoder(architecture, pretrained, device=where, cache_dir=clip_download_root)
+    return TextBank(encoder, text_cache, Precision(dtype))
 
 
 def _compile(encoder: Any, sam2_model: Any, device: torch.device) -> None:
@@ -124,28 +152,12 @@ def resolve_clip(architecture: str | None, pretrained: str | None) -> tuple[str,
     return name, resolve_pretrained(name, pretrained)
 
 
-def check_sam2(checkpoint: str | os.PathLike[str] | None, model_cfg: str | os.PathLike[str] | None) -> str:
-    """The checkpoint that is meant, facebook/sam2.1-hiera-large where none is named; loads nothing.
-
-    Raises:
-        UserError: neither a file nor a known hub id, or a config that is unknown or cannot be told from the name.
-    """
-    from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES
-
-    name = DEFAULT_SAM2 if checkpoint is None else os.fspath(checkpoint)
-    if not os.path.exists(name) and name not in HF_MODEL_ID_TO_FILENAMES:
-        known = ", ".join(HF_MODEL_ID_TO_FILENAMES)
-        raise UserError(f"SAM 2 checkpoint {name!r} is neither a file nor a hub id: use a file, or one of {known}.")
-    _sam2_config(name, model_cfg)
-    return name
-
-
 def load_miniature_clip(device: torch.device | str = "cpu") -> tuple[Encoder, dict[str, Any]]:
     """The bundled CLIP and the options that suit the miniatures."""
     config = _miniature_config()
     model = open_clip.CLIP(**config["model_cfg"])
     weights = _bundled("clip_miniature.safetensors")
-    model.load_state_dict(read_tensors(weights, "state_dict"))
+    model.load_state_dict(read_checkpoint(weights).tensors)
     recipe = config["preprocess_cfg"]
     encoder = load_encoder(
         model,
@@ -153,7 +165,7 @@ def load_miniature_clip(device: torch.device | str = "cpu") -> tuple[Encoder, di
         preprocess=Preprocess(tuple(recipe["mean"]), tuple(recipe["std"]), recipe["interpolation"]),
         crop_size=recipe["size"],
         device=device,
-        label=f"miniature:{sha256(weights)[:12]}",
+        label="miniature",
     )
     return encoder, config["segmenter_options"]
 
@@ -168,66 +180,6 @@ def _miniature_config() -> dict[str, Any]:
     with open(_bundled("clip_miniature.json"), encoding="utf-8") as file:
         config: dict[str, Any] = json.load(file)
     return config
-
-
-def load_sam2(
-    checkpoint: str | os.PathLike[str],
-    model_cfg: str | os.PathLike[str] | None = None,
-    device: torch.device | str | None = None,
-) -> nn.Module:
-    """A frozen SAM 2 or 2.1 model, built without postprocessing.
-
-    Args:
-        checkpoint: a ``.pt`` or ``.safetensors`` file, or a hub id such as ``facebook/sam2.1-hiera-large``.
-        model_cfg: a YAML file or a name inside the sam2 package; None: by the checkpoint's name.
-        device: where to run; None: the best there is.
-
-    Raises:
-        UserError: a checkpoint that cannot be had or does not fit, or a config that is wrong.
-    """
-    where, _ = resolve_device(device)
-    name = check_sam2(checkpoint, model_cfg)
-    config = _sam2_config(name, model_cfg)
-    path = Path(name) if os.path.exists(name) else _download_sam2(name)
-    model = build_sam2(config)
-    state = read_tensors(path, "model")
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise UserError(
-            f"SAM 2 checkpoint {name!r} does not fit the config {config.name} ({reason_of(error)}): "
-            "name its own with --model_cfg."
-        ) from None
-    return model.to(where).eval().requires_grad_(False)
-
-
-def _sam2_config(checkpoint: str, model_cfg: str | os.PathLike[str] | None) -> Path:
-    package = Path(sam2.__file__).parent
-    if model_cfg is not None:
-        for path in (Path(model_cfg), package / model_cfg, package / "configs" / model_cfg):
-            if path.is_file():
-                return path
-        raise UserError(f"SAM 2 config {os.fspath(model_cfg)!r} is neither a file nor a name inside the sam2 package.")
-    match = _SAM2_NAME.search(Path(checkpoint).name)
-    if match is None:
-        raise UserError(
-            f"The name of SAM 2 checkpoint {checkpoint!r} does not tell its size: name its config with --model_cfg, "
-            "for instance configs/sam2.1/sam2.1_hiera_l.yaml."
-        )
-    version = "sam2" + (match["minor"] or "")
-    return package / "configs" / version / f"{version}_hiera_{_SAM2_SIZES[match['size'].replace('-', '_')]}.yaml"
-
-
-def _download_sam2(name: str) -> Path:
-    from huggingface_hub import hf_hub_download
-    from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES
-
-    try:
-        return Path(hf_hub_download(repo_id=name, filename=HF_MODEL_ID_TO_FILENAMES[name][1]))
-    except Exception as error:  # the hub's client raises errors of many libraries; all mean the same to a user
-        raise UserError(
-            f"SAM 2 checkpoint {name!r} could not be downloaded ({reason_of(error)}): give a file."
-        ) from None
 
 
 def _bundled(name: str) -> Path:

@@ -1,0 +1,216 @@
+"""What the MMSeg model is made with, what it hands on, and how launchers and configs are read before that."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from eval.semantic import run as semantic_run
+from eval.semantic.metric import RecordedIoUMetric
+from eval.semantic.model import ROOT, TextRegionSegmentor, read_words, semantic_architecture, semantic_options
+from eval.semantic.run import class_table, requested, summary
+from eval.shared.processes import Processes
+from textregion import TextRegionSegmenter, UserError
+from textregion.runtime import StageClock
+from textregion.weights import miniature_options
+
+
+@pytest.mark.parametrize(
+    ("architecture", "pretrained", "sam2", "expected"),
+    [
+        (None, "openai", None, {"normalize_values": False}),
+        ("ViT-L/14", None, None, {"normalize_values": False}),
+        (None, None, "sam2.pt", {"normalize_values": False}),
+        (None, "laion2b_s32b_b79k", None, {"normalize_values": True}),
+        ("ViT-B/16", "mine.pt", None, {"normalize_values": True}),
+        (None, None, None, miniature_options()),
+    ],
+)
+def test_openais_values_are_not_normalised_and_a_users_option_goes_over_everything(
+    architecture: str | None, pretrained: str | None, sam2: str | None, expected: dict[str, Any]
+) -> None:
+    assert semantic_options(architecture, pretrained, sam2, {}) == expected
+    own = {"normalize_values": "mine", "min_size": 3, "scale": (5, 5)}
+    assert semantic_options(architecture, pretrained, sam2, own) == expected | own
+
+
+def test_architectures_that_the_weights_imply() -> None:
+    assert semantic_architecture(None, "laion2b_s32b_b79k", None) == "ViT-H/14"
+    assert semantic_architecture(None, "siglip2", "sam2.pt") == "ViT-B-16-SigLIP2"
+    assert semantic_architecture(None, "mine.pt", None) is None
+    assert semantic_architecture("ViT-L/14", None, None) == "ViT-L/14"
+
+
+def test_a_segmenter_of_its_own_is_made_of_the_models_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: dict[str, Any] = {}
+    monkeypatch.setattr(TextRegionSegmenter, "from_pretrained", lambda **names: made.update(names))
+    arguments: dict[str, Any] = {
+        "clip_download_root": "root",
+        "sam2_checkpoint": "sam2.pt",
+        "model_cfg": "sam2.yaml",
+        "device": "cpu",
+        "dtype": "bf16",
+        "sam2_dtype": "fp32",
+        "published": True,
+    }
+    TextRegionSegmentor("configs/cls_voc20.txt", {"prob_thd": 0.5}, clip_pretrained="meta", **arguments)
+    assert isinstance(made.pop("clock"), StageClock)
+    options = {"normalize_values": True, "prob_thd": 0.5}
+    names = {"clip_architecture": "PE-Core-B16-224", "clip_pretrained": "meta"}
+    assert made == {**arguments, **names, "task": "semantic", "options": options}
+
+
+def test_class_files_lie_here_or_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_words("configs/cls_voc20.txt").words[0] == (ROOT / "configs/cls_voc20.txt").read_text().split("\n")[0]
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "cls_voc20.txt").write_text("mine\n")
+    assert read_words("configs/cls_voc20.txt").words == ("mine",)
+
+
+def test_the_model_says_what_the_segmenter_says(segmenters: dict[str, TextRegionSegmenter], tmp_path: Path) -> None:
+    plain = segmenters["clip"]
+    clock = StageClock({"text": 5.0})
+    segmenter = TextRegionSegmenter(plain.encoder, plain.mask_generator, plain.options, clock=clock)
+    (tmp_path / "words.txt").write_text("red; kite\ngrass\n")
+    model = TextRegionSegmentor(str(tmp_path / "words.txt"), segmenter=segmenter)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), np.uint8)
+    inputs = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+    samples = model.predict(inputs)
+    assert len(samples) == 2
+    for picture, sample in zip(pictures, samples):
+        expected = segmenter.segment(picture, ["red", "kite", "grass"], [0, 0, 1])
+        assert torch.equal(sample.pred_sem_seg.data, expected.labels[None])
+        assert torch.equal(sample.confidence.data, expected.confidence[None])
+    spent = [sample.stage_seconds for sample in samples]
+    assert all(0 < seconds["masks"] < clock.seconds["masks"] for seconds in spent)
+    assert spent[1]["text"] < 1  # the seconds before this picture are not its own
+    without = TextRegionSegmentor(str(tmp_path / "words.txt"), segmenter=plain)
+    assert without.predict(inputs[:1])[0].stage_seconds == {}
+
+
+def test_only_the_first_process_has_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[int] = []
+    monkeypatch.setattr(Processes, "barrier", lambda self: waited.append(self.rank))
+    work: Any = None  # the others do not look at it
+    metric = RecordedIoUMetric(work, Processes(1, 2), "/data", ["a.png"])
+    assert metric.evaluate(1) == {}
+    assert waited == [1]
+
+
+def test_what_is_asked_of_a_run() -> None:
+    args = argparse.Namespace(
+        clip_architecture=None,
+        clip_pretrained="openai",
+        sam2_checkpoint=None,
+        model_cfg="sam2.yaml",
+        dtype="bf16",
+        sam2_dtype="fp32",
+        published=True,
+        cfg_options={"a.b": (1, 2)},
+        limit=3,
+        min_size=4,
+        scale=None,
+    )
+    names = ("clip_architecture", "clip_pretrained", "sam2_checkpoint", "model_cfg")
+    assert requested(args) == {
+        "models": dict(zip(names, ("ViT-B/16", "openai", None, "sam2.yaml"))),
+        "dtype": "bf16",
+        "sam2_dtype": "fp32",
+        "published": True,
+        "options": {"min_size": 4},
+        "cfg_options": {"a.b": [1, 2]},
+        "limit": 3,
+    }
+
+
+def test_what_is_printed() -> None:
+    results = {
+        "dataset": "voc21",
+        "mIoU": 41.234,
+        "aAcc": 5.0,
+        "mAcc": 66.666,
+        "per_class": {"sky": {"IoU": 12.341, "Acc": 100.0}, "a long name": {"IoU": float("nan"), "Acc": 0.0}},
+    }
+    assert summary(results) == "voc21  mIoU 41.23  aAcc 5.00  mAcc 66.67"
+    assert class_table(results).splitlines() == [
+        "class           IoU     Acc",
+        "sky           12.34  100.00",
+        "a long name       -    0.00",
+    ]
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """No launcher's variables; what a test sets is taken back."""
+    names = ["RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"]
+    monkeypatch.setattr(os, "environ", {k: v for k, v in os.environ.items() if k not in names})
+    return monkeypatch
+
+
+def check(launcher: str, limit: int | None = None) -> None:
+    semantic_run._check_run(argparse.Namespace(launcher=launcher, limit=limit))
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    ("launcher", "names"),
+    [
+        ("slurm", ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")),
+        ("mpi", ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK")),
+    ],
+)
+def test_other_launchers_are_made_to_speak_torchruns_language(launcher: str, names: tuple[str, ...]) -> None:
+    os.environ.update(zip(names[:2], ("5", "8")))
+    with pytest.raises(UserError, match=names[2]):
+        check(launcher)
+    os.environ.update(zip(names, ("5", "8", "1")))
+    check(launcher)
+    said = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    assert [os.environ[name] for name in said] == ["5", "8", "1", "127.0.0.1", "29500"]
+    os.environ.update(MASTER_ADDR="node7", MASTER_PORT="1")
+    check(launcher)
+    assert (os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]) == ("node7", "1")
+
+
+@pytest.mark.usefixtures("environment")
+def test_torchrun_is_asked_for_exactly_where_it_started_us() -> None:
+    check("none")
+    check("none", limit=1)
+    with pytest.raises(UserError, match="needs torchrun"):
+        check("pytorch")
+    os.environ.update(RANK="0", WORLD_SIZE="1")
+    check("none")
+    with pytest.raises(UserError, match="needs torchrun"):
+        check("pytorch")
+    os.environ.update(WORLD_SIZE="2", LOCAL_RANK="0")
+    check("pytorch")
+    with pytest.raises(UserError, match="add --launcher pytorch"):
+        check("none")
+
+
+def test_the_command_line_goes_over_the_configs_models() -> None:
+    own = {name: f"own {name}" for name in ("clip_architecture", "clip_pretrained", "clip_download_root")}
+    own |= {name: f"own {name}" for name in ("sam2_checkpoint", "model_cfg", "device")}
+    config = Config({"model": dict(own)})
+    args = argparse.Namespace(**dict.fromkeys(own))
+    semantic_run._take_models_from(config, args)
+    assert vars(args) == own
+    given = argparse.Namespace(**dict.fromkeys(own, "given"))
+    semantic_run._take_models_from(config, given)
+    assert vars(given) == dict.fromkeys(own, "given")
+
+
+def test_options_of_a_config_are_names_and_values() -> None:
+    assert semantic_run._plain_options(Config({"model": {}})) == {}
+    config = Config({"model": {"options": {"scale": [3, 2], "prob_thd": 0.1}}})
+    assert semantic_run._plain_options(config) == {"scale": (3, 2), "prob_thd": 0.1}
+    with pytest.raises(UserError, match=r"names and values, but got \['scale'\]"):
+        semantic_run._plain_options(Config({"model": {"options": ["scale"]}}))
