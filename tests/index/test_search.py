@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import WordFeatures
 from tests.index.conftest import SIZE, StubSegmenter, regions_of
 from textregion import RegionIndex, RegionMasks, RegionTokens, UserError
 from textregion.index import vectors
 from textregion.index.hits import best_regions
 from textregion.index.question import NEUTRAL_WORDS, Question
+from textregion.index.relevance import Relevance
 from textregion.index.rows import FileFacts, PictureRows
 from textregion.index.store import Store
 
@@ -128,7 +132,7 @@ def test_what_is_gone_is_no_answer(library: RegionIndex, tmp_path: Path) -> None
 
 def test_an_empty_index_answers_nothing(index: RegionIndex) -> None:
     hits = index.search("red truck")
-    assert hits == [] and not hits.found and index.search("dog", per_region=True) == []
+    assert hits == [] and hits.found is None and index.search("dog", per_region=True) == []
 
 
 def test_sides_are_added_up_after_their_means() -> None:
@@ -218,9 +222,45 @@ def test_a_machine_without_int8_products_gives_the_same(library: RegionIndex, mo
     assert library._table.scan(word(library, "dog")).tolist() == pytest.approx(before.tolist(), abs=1e-6)
 
 
-def test_relevance_stands_out_from_all_regions(library: RegionIndex) -> None:
-    question = word(library, "red truck")
-    scores = torch.tensor([score for *_, score in exact(library, question)])
-    hits = library.search("red truck", k=3)
+def test_relevance_worked_out_by_hand() -> None:
+    neutral = torch.tensor([[0.0, 1.0], [0.0, 3.0]])
+    relevance = Relevance(neutral, usual_best=1.0, spread=0.5)
+    scores = np.array([0, 2, 4, 6], np.float32)  # mean 3, deviation 5 ** 0.5
+    tokens = torch.tensor([[1.0, 0.5], [0.0, 0.0]])
+    values = relevance.rate(torch.tensor([6.0, 0.0]), scores, tokens)
+    outstanding, above = (6 - 3) / 5**0.5 - 1, (6 - 1) / 0.5
+    assert values[0] == pytest.approx(1 / (1 + math.exp(-(2.0 * outstanding + 2.6 * above - 6.5))), abs=1e-5)
+    outstanding, above = -3 / 5**0.5 - 1, 0
+    assert values[1] == pytest.approx(1 / (1 + math.exp(-(2.0 * outstanding - 6.5))), abs=1e-5)
+
+
+def test_neutral_words_in_an_index(library: RegionIndex) -> None:
+    neutral = library.encode_words(NEUTRAL_WORDS)
+    scores = np.array([[score for *_, score in sorted(exact(library, word))] for word in neutral])
+    relevance = Relevance.of(library._table, library.encode_words)
+    best = (scores.max(1) - scores.mean(1)) / scores.std(1)
+    assert relevance.usual_best == pytest.approx(best.mean(), abs=0.02)
+    assert relevance.spread == pytest.approx((scores - scores.mean(0)).std(), abs=0.01)
+
+
+def test_words_together_are_as_relevant_as_the_least(library: RegionIndex) -> None:
+    hits = library.search(["dog", "red"], k=5)
+    table = library._table
     for hit in hits:
-        assert hit.relevance == pytest.approx(float((hit.score - scores.mean()) / scores.std(correction=0)), abs=0.05)
+        alone = [
+            library._relevance.rate(word(library, text), table.scan(word(library, text)), hit.token[None])[0]
+            for text in ("dog", "red")
+        ]
+        assert hit.relevance == pytest.approx(min(alone), abs=1e-5)
+    assert hits.relevance == max(hit.relevance or 0 for hit in hits)
+
+
+def test_what_is_there_is_found_and_what_is_not_is_not(library: RegionIndex) -> None:
+    token = library.regions(library.pictures[0])[0].token
+    text = library.segmenter.text
+    text.encode = lambda words: torch.stack(
+        [token if word == "it" else WordFeatures(SIZE).encode([word])[0] for word in words]
+    )
+    assert library.search("it").found is True and "found" in library.search("it").verdict
+    assert library.search("zebra").found is False and "nothing like it" in library.search("zebra").verdict
+    assert library.search(token).found is None and "similar" in library.search(token).verdict

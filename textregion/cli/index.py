@@ -15,6 +15,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from .. import published
 from ..errors import UserError
 from ..index import Growth, RegionIndex
+from ..index.question import NEUTRAL_WORDS
 from ..index.settings import FILE, IndexSettings
 from ..segmenter import TextRegionSegmenter
 from . import add_boolean, add_method_options, add_model_options, load_segmenter, method_options, one_line
@@ -66,6 +67,8 @@ def run(args: Namespace) -> int:
     with logging_redirect_tqdm(), tqdm(desc="pictures", unit="picture", disable=None, leave=False) as bar:
         growth = index.add(args.pictures, exclude=args.exclude, progress=_shown_by(bar))
     index.tidy()
+    if growth.added or growth.changed:
+        index.encode_words(NEUTRAL_WORDS)  # while the model is loaded: every search needs them
     for reason in growth.failed.values():
         print(f"error: {one_line(reason)}", file=sys.stderr)
     for line in (*_kept(growth), summary(growth, index, time.perf_counter() - start)):
@@ -76,6 +79,7 @@ def run(args: Namespace) -> int:
 def _open(args: Namespace) -> RegionIndex:
     """The index, which loads its models when a picture has to be encoded; a new one needs them at once."""
     folder = Path(args.index)
+    args.text_cache = args.text_cache or words_folder(folder)
     if (folder / FILE).exists():
         settings = IndexSettings.read(folder)
         fill_from(args, settings)
@@ -88,6 +92,11 @@ def _open(args: Namespace) -> RegionIndex:
         if not Path(name).exists() and not any(sign in name for sign in "*?["):
             raise UserError(f"There is no file or folder {name!r}: check its name.")
     return RegionIndex.create(folder, _loader(args, {})(), _names(args))
+
+
+def words_folder(folder: Path) -> Path:
+    """Where the embeddings of words are kept beside an index."""
+    return folder / "cache" / "words"
 
 
 def fill_from(args: Namespace, settings: IndexSettings) -> None:

@@ -15,11 +15,11 @@ from ..files import write_bytes
 from ..index import Hit, Hits, RegionIndex
 from ..index.question import Question
 from ..index.settings import IndexSettings
-from ..index.sheet import check_suffix, contact_sheet
+from ..index.sheet import check_suffix, contact_sheet, figures
 from ..text import TextBank
 from ..weights import load_text_bank
 from . import add_boolean, add_model_options
-from .index import fill_from
+from .index import fill_from, words_folder
 
 _PRINTABLE = str.maketrans({char: f"\\x{char:02x}" for char in [*range(32), 127]})
 
@@ -87,7 +87,7 @@ def run(args: Namespace) -> int:
 
 def _text(args: Namespace) -> TextBank:
     """The text side of the index's model; its words are kept beside the index unless another folder is named."""
-    kept = args.text_cache or Path(args.index) / "cache" / "words"
+    kept = args.text_cache or words_folder(Path(args.index))
     return load_text_bank(
         clip_architecture=args.clip_architecture,
         clip_pretrained=args.clip_pretrained,
@@ -113,7 +113,7 @@ def _document(args: Namespace, hits: Hits) -> dict[str, Any]:
     }  # fmt: skip
     return {
         "question": {name: value for name, value in question.items() if value},
-        "relevance": round(hits.relevance, 4),
+        "relevance": hits.relevance,
         "found": hits.found,
         "verdict": hits.verdict,
         "hits": [hit.as_dict() for hit in hits],
@@ -133,4 +133,4 @@ def _print_paths(hits: Hits) -> None:
 def _line(hit: Hit) -> str:
     x, y, width, height = hit.box_xywh
     name = hit.picture.translate(_PRINTABLE)
-    return f"{hit.score:.3f}  {hit.relevance:5.1f}  {name}  {x},{y} {width}x{height}"
+    return f"{figures(hit)}  {name}  {x},{y} {width}x{height}"

@@ -67,6 +67,7 @@ class Growing:
         self._progress: Progress = progress or (lambda done, total: None)
         self._waiting: dict[str, PictureRows] = {}
         self._encoded = 0
+        self._before = Catalogue()
         self._known: dict[str, Entry] = {}
         self._spoiled: list[str] = []
         self.growth = Growth()
@@ -78,7 +79,7 @@ class Growing:
             UserError: a path that is not there, paths without any picture, a file that cannot be written.
         """
         with self._store.writing():
-            catalogue = self._store.load()
+            catalogue = self._before = self._store.load()
             found = find_pictures(named, exclude, catalogue.live)
             missing = missing_pictures(catalogue.live, found, exclude)
             if not found.files and not any(vars(missing).values()) and not found.unreadable:
@@ -104,6 +105,8 @@ class Growing:
                 self.growth.unchanged += 1
             elif failed.get(path) == facts:
                 self.growth.failed_before += 1
+                if entry is not None:  # somebody was killed before it left
+                    self._spoiled.append(path)
             else:
                 new.append(path)
         self._known = _by_content(catalogue) if new else {}
@@ -153,9 +156,9 @@ class Growing:
             return
         waiting, self._waiting, self._encoded = self._waiting, {}, 0
         name = self._store.add(list(waiting.values()))
-        catalogue = self._store.load()
-        self._store.bury(entry for entry in catalogue.all_of(list(waiting)) if entry.part.name != name)
-        self._known = _by_content(catalogue)
+        # What others have added since is not older than this: two writers must not bury each other's rows.
+        self._store.bury(entry for entry in self._before.all_of(list(waiting)) if entry.part.name != name)
+        self._known = _by_content(self._store.load())
 
     def _fail(self, path: str, facts: FileFacts | None, reason: str) -> None:
         self.growth.failed[path] = reason

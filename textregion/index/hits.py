@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,13 @@ import numpy.typing as npt
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from .relevance import FOUND
 from .rows import decode_masks, foreground
 from .store import Entry
 from .table import Bools, Floats, Table, highest, ordered
 
 LEAST_CANDIDATES = 100
 """Best of the scan that are looked at in float16."""
-FOUND = 3.0
 NESTED = 0.8
 """Share of the smaller of two regions inside the other from which both are one answer."""
 
@@ -31,8 +31,9 @@ class Hit:
     """Which of the picture's."""
     score: float = 0.0
     """Product of token and question: the cosine, for a single word or region."""
-    relevance: float = 0.0
-    """How far the score stands out among those of all regions, in standard deviations."""
+    relevance: float | None = None
+    """How likely it shows what the words mean, from 0 to 1, see :mod:`textregion.index.relevance`; None where a region
+    was asked for."""
 
     @property
     def picture(self) -> str:
@@ -92,7 +93,7 @@ class Hit:
             "picture": self.picture,
             "region": self.region,
             "score": round(self.score, 6),
-            "relevance": round(self.relevance, 4),
+            "relevance": self.relevance,
             "box_xywh": list(self.box_xywh),
             "area": round(self.area, 1),
             "size_hw": list(self.size_hw),
@@ -101,36 +102,25 @@ class Hit:
 
 
 class Hits(list[Hit]):
-    """Hits by falling score; ``relevance`` tells whether anything like what was asked for is there at all."""
-
-    def __init__(self, hits: Iterable[Hit], relevance: float = 0.0) -> None:
-        super().__init__(hits)
-        self.relevance = relevance
+    """Hits by falling score; whether anything like what was asked for is there at all."""
 
     @property
-    def found(self) -> bool:
-        """Whether the best stands out as what is really there does."""
-        return self.relevance >= FOUND
+    def relevance(self) -> float | None:
+        """The highest of all hits; None where a region was asked for, or there are none."""
+        return max((hit.relevance for hit in self if hit.relevance is not None), default=None)
+
+    @property
+    def found(self) -> bool | None:
+        """Whether it is as high as where the thing really is; None where that is not known."""
+        return None if self.relevance is None else self.relevance >= FOUND
 
     @property
     def verdict(self) -> str:
         """The same in words."""
-        told = f"the best is {self.relevance:.1f} standard deviations above the mean of all regions"
-        return f"found: {told}" if self.found else f"nothing like it seems to be here: {told}"
-
-
-def rated(hits: Sequence[Hit], scores: Floats) -> Hits:
-    """Hits with their relevance.
-
-    Args:
-        hits: by falling score.
-        scores: of all regions that are alive, for the same question.
-    """
-    mean, deviation = float(scores.mean()), max(float(scores.std()), 1e-6)
-    return Hits(
-        (replace(hit, relevance=(hit.score - mean) / deviation) for hit in hits),
-        (hits[0].score - mean) / deviation if hits else 0.0,
-    )
+        if self.relevance is None:
+            return f"{len(self)} regions, the most similar first"
+        what = "found" if self.found else "nothing like it seems to be here"
+        return f"{what} (relevance {self.relevance:.2f})"
 
 
 def best_of_pictures(table: Table, question: Tensor, scores: Floats, eligible: Bools, k: int) -> list[Hit]:

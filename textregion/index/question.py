@@ -59,6 +59,11 @@ class Question:
             raise UserError(f"A question is made of texts and tokens, but got {type(odd).__name__}.")
         return cls(words, tokens, (minus,) if isinstance(minus, str) else tuple(minus))
 
+    @property
+    def is_one_word(self) -> bool:
+        """Whether it is a single text and nothing else."""
+        return len(self.words) == 1 and not self.tokens and not self.minus
+
     def vector(self, encode: EncodeWords, size: int, picture_mean: Tensor) -> Tensor:
         """(D,) float32 of length 1, whose products with tokens rank them.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +23,13 @@ from ..text import TextBank
 from .compacting import Compaction, compact
 from .files import is_below
 from .growing import Growing, Growth, Progress
-from .hits import Hit, Hits, best_of_pictures, best_regions, rated
+from .hits import Hit, Hits, best_of_pictures, best_regions
 from .part import MOST_PICTURES
 from .question import Question
+from .relevance import Relevance, together
 from .settings import FILE, IndexSettings
 from .store import Busy, Store
-from .table import Bools, Table
+from .table import Bools, Floats, Table
 from .upkeep import Check, Status, check
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class RegionIndex:
     ) -> None:
         self._store, self._given, self._given_text = store, segmenter, text
         self._table = Table(store.load())
+        self._rating: tuple[Table, Relevance] | None = None
         if isinstance(segmenter, TextRegionSegmenter):
             self._check(segmenter)
 
@@ -204,7 +207,19 @@ class RegionIndex:
             hits = best_regions(table, vector, scores, eligible, k, but)
         else:
             hits = best_of_pictures(table, vector, scores, self._without(eligible, but), k)
-        return rated(hits, scores[table.alive_regions])
+        if question.tokens or not hits:
+            return Hits(hits)
+        alone = {question.words[0]: scores} if question.is_one_word else {}
+        return self._rated(hits, question.words, alone)
+
+    def _rated(self, hits: Sequence[Hit], words: Sequence[str], scanned: Mapping[str, Floats]) -> Hits:
+        """Hits with their relevance for words, of which some were scanned for already."""
+        table, tokens = self._table, torch.stack([hit.token for hit in hits])
+        by_word = []
+        for word, embedding in zip(words, self.encode_words(words).detach().float().cpu()):
+            scores = scanned[word] if word in scanned else table.scan(embedding)
+            by_word.append(self._relevance.rate(embedding, scores[table.alive_regions], tokens))
+        return Hits(replace(hit, relevance=value) for hit, value in zip(hits, together(by_word)))
 
     def regions(self, picture: AnyPath) -> list[Hit]:
         """All regions of a picture, as hits without a score.
@@ -316,6 +331,12 @@ class RegionIndex:
         """
         can_read = self._given is not None or self._given_text is not None
         return check(self._store, self._table, self.encode_words if can_read else None)
+
+    @property
+    def _relevance(self) -> Relevance:
+        if self._rating is None or self._rating[0] is not self._table:
+            self._rating = self._table, Relevance.of(self._table, self.encode_words)
+        return self._rating[1]
 
     @cached_property
     def segmenter(self) -> TextRegionSegmenter:

@@ -55,10 +55,15 @@ def contact_sheet(hits: Sequence[Hit], format_: str = "JPEG") -> bytes:
             height, width = thumbnail.shape[:2]
             sheet.paste(Image.fromarray(thumbnail), (left + (_SIDE - width) // 2, top + (_SIDE - height) // 2))
         name = _fitting(os.path.basename(hit.picture), font)
-        draw.text((left, top + _SIDE + 3), f"{name}\n{hit.score:.3f}  ({hit.relevance:.1f})", fill=_INK, font=font)
+        draw.text((left, top + _SIDE + 3), f"{name}\n{figures(hit)}", fill=_INK, font=font)
     content = io.BytesIO()
     sheet.save(content, format=format_, quality=90)
     return content.getvalue()
+
+
+def figures(hit: Hit) -> str:
+    """Score and, where there is one, relevance."""
+    return f"{hit.score:.3f}" + ("" if hit.relevance is None else f"  {hit.relevance:.2f}")
 
 
 def _thumbnail(hit: Hit) -> RGB | None:
