@@ -29,7 +29,7 @@ from PIL import Image
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from textregion import RegionTokens, Segmentation, TextRegionSegmenter, UserError, cli, export, visualize
+from textregion import RegionTokens, Segmentation, TextRegionSegmenter, UserError, cli, export, tint, visualize
 from textregion.image import RGB, load_rgb
 from textregion.runtime import StageClock
 from utils.ahead import ahead
@@ -90,6 +90,19 @@ def build_parser() -> cli.Parser:
     )
     parser.add_argument(
         "--output_dir", default="outputs/demo", metavar="DIR", help="where the results go (default %(default)s)"
+    )
+    parser.add_argument(
+        "--overlay",
+        choices=tint.STYLES,
+        default="both",
+        help="where the overlay has the words' colours: on areas, on their borders, or on both (default %(default)s)",
+    )
+    parser.add_argument(
+        "--unsure_below",
+        type=float,
+        default=visualize.UNSURE_BELOW,
+        metavar="P",
+        help="the overlay has stripes where the confidence is lower (default %(default)s; 0: nowhere)",
     )
     cli.add_boolean(parser, "--visualize_global_patch", False, "also draw which patches count as global")
     cli.add_boolean(parser, "--show", False, "show every overlay in a window")
@@ -220,7 +233,7 @@ def _segment_all(
         logging_redirect_tqdm(),
         tqdm(total=len(jobs), desc="pictures", unit="picture") as bar,
     ):
-        for one, drawn in ahead(lambda one: _draw(segmenter, one, run, args.visualize_global_patch), segmented):
+        for one, drawn in ahead(lambda one: _draw(segmenter, one, run, args), segmented):
             with _noting(failures, one.job):
                 with clock.stage("writing", _CPU):
                     picture, files = drawn()
@@ -283,14 +296,23 @@ def _is_about_memory(error: Exception) -> bool:
 
 
 def _draw(
-    segmenter: TextRegionSegmenter, one: Segmented, run: export.CocoRun, with_locality: bool
+    segmenter: TextRegionSegmenter, one: Segmented, run: export.CocoRun, args: Namespace
 ) -> tuple[Image.Image, dict[Path, bytes]]:
     """The overlay of a segmented picture, and the content of all its files."""
     job, image, regions, result = one.job, one.image, one.regions, one.result
     colours = visualize.word_colours(job.words)
-    # Where no region is, all words are alike.
-    blank = result.confidence <= 1 / len(job.words) + 1e-6 if len(job.words) > 1 else None
-    overlay = visualize.overlay(image, result.labels, job.words, colours=colours, blank=blank)
+    labels = result.labels
+    if len(job.words) > 1:  # where no region is, all words are alike
+        labels = labels.masked_fill(result.confidence <= 1 / len(job.words) + 1e-6, -1)
+    overlay = visualize.overlay(
+        image,
+        labels,
+        job.words,
+        colours=colours,
+        confidence=result.confidence,
+        unsure_below=args.unsure_below,
+        style=args.overlay,
+    )
     found = run.annotations(job.picture, regions, result.scores, job.words)
     facts = {"image": str(job.picture), "encoder": regions.encoder, "options": segmenter.options.as_dict()}
     files = {
@@ -298,7 +320,7 @@ def _draw(
         job.result("labels.png"): export.label_map_png(result.labels, colours),
         job.result("regions.json"): export.regions_json(found, regions.size_hw, job.words, **facts),
     }
-    if with_locality and regions.locality is not None:
+    if args.visualize_global_patch and regions.locality is not None:
         heat = visualize.locality_map(image, regions.locality, segmenter.options.global_patch_threshold)
         files[job.result("global_patches.png")] = export.png(heat)
     return overlay, files

@@ -20,7 +20,7 @@ from skimage import data
 
 from tests.any_picture import run
 from tests.test_demo import check_results
-from textregion import TextRegionSegmenter, UserError, export, text, visualize
+from textregion import TextRegionSegmenter, UserError, export, fonts, text, visualize
 from textregion.painting import class_probabilities
 from textregion.segmenter import Segmentation
 
@@ -217,7 +217,7 @@ def test_results_do_not_depend_on_the_order_of_the_words(encoded: Encoded, order
         for labels, words in ((usual.labels, ORDINARY), (place[usual.labels], order))
     ]
     assert overlays[0].size == overlays[1].size
-    numbered = [word for word in ORDINARY if visualize._written(word, 0)[0] == "word 0"]
+    numbered = [word for word in ORDINARY if fonts.written(word, 0)[0] == "word 0"]
     if not any(int((usual.labels == ORDINARY.index(word)).sum()) for word in numbered):
         np.testing.assert_array_equal(*map(np.asarray, overlays))
 

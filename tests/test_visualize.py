@@ -72,31 +72,68 @@ def scene(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return np.full((height, width, 3), 100, np.uint8), labels
 
 
-def test_overlay_tints_the_picture_and_names_what_occurs() -> None:
+def test_overlay_tints_the_picture_and_lists_what_occurs() -> None:
     image, labels = scene(400, 600)
     before = image.copy()
     colours = visualize.word_colours(WORDS)
-    shown = visualize.overlay(image, torch.from_numpy(labels), WORDS, opacity=0.5)
+    shown = visualize.overlay(image, torch.from_numpy(labels), WORDS)
     pixels = np.asarray(shown)
     assert shown.mode == "RGB"
     assert shown.width == 600
-    assert shown.height > 400  # the legend lies under a wide picture
-    for column, word in ((100, 3), (500, 1)):
-        assert np.abs(pixels[200, column].astype(int) - (100 + colours[word].astype(int)) / 2).max() <= 1
-    assert np.all(pixels[200, 299:301] == 255)  # a white line between the two
+    assert shown.height > 400  # the legend lies below
+    for column, word in ((20, 3), (580, 1)):
+        assert np.ptp(pixels[:400, column], axis=0).max() == 0
+        hue, own = (lab(np.array([colour]))[0, 1:] for colour in (pixels[200, column], colours[word]))
+        assert hue @ own > 0.95 * np.linalg.norm(hue) * np.linalg.norm(own)
+    assert (pixels[20, 299] == colours[3]).all() and (pixels[20, 300] == colours[1]).all()  # their borders
     legend = pixels[400:].reshape(-1, 3)
     for word in range(len(WORDS)):
         assert bool(np.all(legend == colours[word], axis=1).any()) == (word in (1, 3))
     assert (image == before).all()
 
 
-def test_blank_pixels_stay_as_they_are() -> None:
+@pytest.mark.parametrize("size_hw", [(300, 420), (700, 200)])
+def test_names_stand_in_the_middle_of_their_regions(size_hw: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    image, labels = scene(*size_hw)
+    named = np.asarray(visualize.overlay(image, labels, WORDS)).astype(int)
+    monkeypatch.setattr(visualize.legend, "draw_names", lambda *args: None)
+    changed = (named != np.asarray(visualize.overlay(image, labels, WORDS))).any(2)
+    assert not changed[size_hw[0] :].any()  # the legend is left alone
+    for left in (0, size_hw[1] // 2):
+        rows, cols = np.nonzero(changed[:, left : left + size_hw[1] // 2])
+        assert abs((rows.min() + rows.max()) / 2 - size_hw[0] / 2) < size_hw[0] / 4
+        assert abs((cols.min() + cols.max()) / 2 - size_hw[1] / 4) < 4
+        assert (named[: size_hw[0], left : left + size_hw[1] // 2][rows, cols].sum(1) == 3 * 255).any()  # white letters
+
+
+def test_pixels_without_a_word_stay_as_they_are() -> None:
     image, labels = scene(400, 600)
-    blank = np.zeros((400, 600), bool)
-    blank[50:150, 50:150] = True
-    pixels = np.asarray(visualize.overlay(image, labels, WORDS, blank=blank))
-    assert (pixels[55:145, 55:145] == 100).all()
-    assert (pixels[200, 100] != 100).any()
+    for value in (-1, len(WORDS), 255):
+        labels[50:150, 50:150] = value
+        pixels = np.asarray(visualize.overlay(image, labels, WORDS, blank_name="nothing"))
+        assert (pixels[50:150, 50:150] == 100).all()
+        assert (pixels[200, 100] != 100).any()
+        np.testing.assert_array_equal(pixels, visualize.overlay(image, labels, WORDS, blank_name="nothing"))
+    assert (np.asarray(visualize.overlay(image, labels, WORDS))[400:] != pixels[400:]).any()
+    bare = np.asarray(visualize.overlay(image, np.full((400, 600), -1), []))
+    np.testing.assert_array_equal(bare[:400], image)
+
+
+def test_unsure_areas_are_striped_and_the_legend_says_so() -> None:
+    image, labels = scene(400, 600)
+    confidence = np.full((400, 600), 0.6)
+    confidence[100:300, 50:250] = 0.45
+    confidence[:, 299:301] = 0.1  # the seam of two regions is not an area
+    plain, shown = (
+        np.asarray(visualize.overlay(image, labels, WORDS, confidence=confidence, unsure_below=below))
+        for below in (0.05, 0.5)
+    )
+    assert len(shown) > len(plain) or (shown[400:] != plain[400:]).any()
+    changed = (shown[:400] != plain[:400]).any(2)
+    assert not changed[:, 260:].any() and not changed[:95].any()
+    assert 0.35 < changed[110:140, 60:240].mean() < 0.65
+    small = visualize.overlay(image, labels[::4, ::4], WORDS, confidence=torch.from_numpy(confidence[::4, ::4]))
+    assert (np.asarray(small)[110:140, 60:240] == shown[110:140, 60:240]).mean() > 0.98
 
 
 def test_labels_of_another_size_are_brought_to_the_pictures() -> None:
@@ -109,21 +146,17 @@ def test_labels_of_another_size_are_brought_to_the_pictures() -> None:
 def test_a_legend_is_legible_at_any_size(size_hw: tuple[int, int]) -> None:
     image, labels = scene(*size_hw)
     shown = visualize.overlay(image, labels, WORDS)
-    factor = max(1, 320 // max(size_hw))
-    height, width = size_hw[0] * factor, size_hw[1] * factor
-    beside = size_hw[0] > size_hw[1]
-    assert (shown.height if beside else shown.width) >= max(height, width)
-    legend = np.asarray(shown)[:, width:] if beside else np.asarray(shown)[height:]
-    dark = np.all(legend < 90, axis=2)
-    rows = np.any(dark, axis=1).sum()
-    # Text of at least 14 pixels, and of at least 1.5 % of the longer side.
-    assert rows >= max(10, 0.015 * max(size_hw))
+    height, width = (side * max(1, 320 // max(size_hw)) for side in size_hw)
+    assert shown.width >= width
+    dark = np.all(np.asarray(shown)[height:] < 90, axis=2)
+    # Text of at least 14 pixels, and of at least 1.5 % of the longer side, but for strips.
+    assert np.any(dark, axis=1).sum() >= max(10, min(0.015 * max(size_hw), 0.1 * min(size_hw)))
     assert dark.sum() > 30
 
 
 def test_letters_of_an_endless_strip_stay_drawable() -> None:
     assert visualize.overlay(*scene(2, 50_000), WORDS).height < 500
-    assert visualize.overlay(*scene(50_000, 2), WORDS).width < 2000
+    assert visualize.overlay(*scene(50_000, 2), WORDS).width < 500
 
 
 def test_many_and_long_words_fit_on_the_legend() -> None:

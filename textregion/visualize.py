@@ -1,35 +1,29 @@
-"""Pictures to look at: overlay with a legend, heat map of the global-patch filter. The only user of matplotlib."""
+"""Pictures to look at: overlay with names and a legend, heat map of the global-patch filter."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import itertools
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import cv2
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.font_manager import fontManager
-from matplotlib.ft2font import FT2Font
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
-from . import lettering
+from . import fonts, legend, tint
 from .image import RGB
+from .tint import Colours, Index, Style
 
 logger = logging.getLogger(__name__)
-
-Colours = npt.NDArray[np.uint8]
 
 SMALLEST_SIDE = 320
 """Pictures whose longer side is less are enlarged for the overlay, by a whole factor."""
@@ -39,11 +33,8 @@ _ROOMY = 64
 """About as many colours are that far from one another; for more words they stand closer."""
 _SALT = 14623889
 """Chosen so that the words of the rendered scenes all keep their own colours, and their grounds differ clearly."""
-_INK, _PAPER = (24, 24, 24), (255, 255, 255)
-_BLANK_NAME = "no region"
-_FONT = str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf")
-_MOST_LINES = 3
-_SMALLEST_LETTERS, _LARGEST_LETTERS = 14, 100
+UNSURE_BELOW = 0.5
+"""Below this confidence the other words together are more likely."""
 
 
 def word_colours(words: Sequence[str]) -> Colours:
@@ -88,163 +79,95 @@ def overlay(
     words: Sequence[str],
     *,
     colours: Colours | None = None,
-    blank: npt.NDArray[np.bool_] | Tensor | None = None,
-    opacity: float = 0.55,
+    confidence: npt.NDArray[np.floating] | Tensor | None = None,
+    unsure_below: float = UNSURE_BELOW,
+    style: Style = "both",
+    opacity: float = 0.7,
+    blank_name: str = "no region",
 ) -> Image.Image:
-    """The picture under the colours of its words, with outlines, and a legend of the words that occur.
+    """A picture with its words: their colours over it, their names on it, and below it a legend with their shares.
+
+    Colours keep the light and shade of the picture. A name stands on its region, at the most inner point at which it
+    fits; one for all pieces of a thing. Small pictures are enlarged by a whole factor.
 
     Args:
         image: (H, W, 3) uint8.
-        labels: (h, w) index of the word at every pixel; brought to the picture's size if it has another.
+        labels: (H, W) index of each pixel's word, or (h, w) of a smaller map; pixels with another value (-1, 255) stay
+            as they are, and are white in the legend.
         words: K words.
-        colours: (K, 3) uint8; None: :func:`word_colours`.
-        blank: (h, w) pixels to leave uncoloured (no region is there).
-        opacity: of the colours, 0 to 1.
+        colours: (K, 3) of the words (:func:`word_colours` where None).
+        confidence: of each label, of the same shape. None: nothing is striped.
+        unsure_below: areas of a lower confidence are striped.
+        style: colours on areas ("fill"), on their borders ("outline"), or on "both".
+        opacity: of the areas' colours, 0 to 1.
+        blank_name: what the legend calls pixels without a word.
     """
-    colours = word_colours(words) if colours is None else colours
-    index = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels).astype(np.int32)
-    if blank is not None:
-        index = np.where(np.asarray(blank.cpu() if isinstance(blank, Tensor) else blank), -1, index)
-    height, width = image.shape[:2]
-    if index.shape != (height, width):
-        index = cv2.resize(index, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.int32)
-    legend = _legend(index, words, colours)
-    factor = SMALLEST_SIDE // max(height, width)
+    colours = word_colours(words) if colours is None else colours[: len(words)]
+    size_hw = image.shape[0], image.shape[1]
+    index = _plain_index(_array(labels), len(words), size_hw)
+    unsure = (
+        None if confidence is None else _unsure_areas(_array(confidence) < unsure_below, index < len(words), size_hw)
+    )
+    factor = SMALLEST_SIDE // max(size_hw)
     if factor > 1:
         image = image.repeat(factor, 0).repeat(factor, 1)
         index = index.repeat(factor, 0).repeat(factor, 1)
-    return _beside_legend(Image.fromarray(_tint(image, index, colours, opacity)), legend)
-
-
-def _tint(image: RGB, index: npt.NDArray[np.int32], colours: Colours, opacity: float) -> RGB:
-    """Colours over the picture; every coloured area is edged on its inside in its own full colour, and in white."""
-    table = np.concatenate([colours, np.zeros((1, 3), np.uint8)])
-    shown = (index >= 0).view(np.uint8)
-    flat = table[index]
-    tinted = image.copy()
-    cv2.copyTo(cv2.addWeighted(image, 1 - opacity, flat, opacity, 0), shown, tinted)
-    line = max(1, round(min(index.shape) / 500))
-    for reach, solid in ((3 * line, flat), (line, np.full_like(flat, 255))):
-        cv2.copyTo(solid, _edges(index, reach).view(np.uint8) & shown, tinted)
-    return tinted
-
-
-def _edges(index: npt.NDArray[np.int32], reach: int) -> npt.NDArray[np.bool_]:
-    """Pixels that have another label within ``reach`` pixels (chessboard distance)."""
-    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    values = index.astype(np.float32)
-    edges: npt.NDArray[np.bool_] = cv2.dilate(values, kernel) != cv2.erode(values, kernel)
-    return edges
-
-
-@dataclass(frozen=True)
-class _Entry:
-    text: str
-    font: str
-    share: str
-    colour: tuple[int, ...]
-
-
-def _legend(index: npt.NDArray[np.int32], words: Sequence[str], colours: Colours) -> list[_Entry]:
-    """Words that occur with their share of the picture, the largest first; uncoloured pixels last."""
-    counts = np.bincount(index.ravel() + 1, minlength=len(words) + 1)
-    present = sorted((k for k in range(len(words)) if counts[k + 1]), key=lambda k: (-counts[k + 1], words[k]))
-    entries = [
-        _Entry(*_written(words[k], k), _share(counts[k + 1] / index.size), tuple(map(int, colours[k]))) for k in present
-    ]
-    if counts[0]:
-        entries.append(_Entry(_BLANK_NAME, _FONT, _share(counts[0] / index.size), _PAPER))
-    return entries
-
-
-def _written(word: str, number: int) -> tuple[str, str]:
-    """What stands for a word, and in which font: the word, symbols by their names, or its number in the list."""
-    text = lettering.visible(word)
-    for shown in (text, lettering.spell_symbols(text, lambda symbol: _has_letters(_FONT, symbol))):
-        font = _font_with(shown)
-        if shown and font is not None:
-            return shown, font
-    logger.warning("No font of this machine has the letters of %r: the legend calls it 'word %d'.", word[:60], number)
-    return f"word {number}", _FONT
-
-
-@functools.lru_cache(maxsize=1024)
-def _font_with(text: str) -> str | None:
-    """The first font that has all letters of a text, the usual one before the others of the machine."""
-    plain = (font for font in fontManager.ttflist if (font.style, font.weight) == ("normal", 400))
-    others = (font.fname for font in plain if "lastresort" not in font.name.lower().replace(" ", ""))
-    return next((font for font in itertools.chain([_FONT], others) if _has_letters(font, text)), None)
-
-
-def _has_letters(font: str, text: str) -> bool:
-    try:
-        face = FT2Font(font)
-    except (RuntimeError, OSError):  # a damaged font, or one that is gone
-        return False
-    return face.scalable and all(face.get_char_index(ord(letter)) or letter in lettering.JOINERS for letter in text)
-
-
-def _share(fraction: float) -> str:
-    return f"{fraction:.1%}" if fraction >= 0.001 else "<0.1%"
-
-
-def _beside_legend(picture: Image.Image, entries: Sequence[_Entry]) -> Image.Image:
-    """The picture with its legend: to the right of a tall one, under a wide one."""
-    size = min(max(_SMALLEST_LETTERS, round(max(picture.size) * 0.02)), _LARGEST_LETTERS)
-    if picture.height > picture.width:
-        width = max(14 * size, round(picture.width * 0.4))
-        panel = _panel(entries, size, width, height=picture.height)
-        canvas = Image.new("RGB", (picture.width + panel.width, max(picture.height, panel.height)), _PAPER)
-        canvas.paste(panel, (picture.width, 0))
-    else:
-        panel = _panel(entries, size, max(14 * size, picture.width))
-        canvas = Image.new("RGB", (max(picture.width, panel.width), picture.height + panel.height), _PAPER)
-        canvas.paste(panel, (0, picture.height))
-    canvas.paste(picture, (0, 0))
+        unsure = None if unsure is None else unsure.repeat(factor, 0).repeat(factor, 1)
+    written = [fonts.written(word, number) for number, word in enumerate(words)]
+    below = _legend(index, written, colours, blank_name, None if unsure is None else float(unsure.mean()), unsure_below)
+    height, width = index.shape
+    canvas = Image.new("RGB", (max(width, below.width), height + below.height), legend.PAPER)
+    for top, rows in tint.coloured(image, index, colours, style=style, opacity=opacity, unsure=unsure):
+        canvas.paste(Image.fromarray(rows), (0, top))
+    legend.draw_names(canvas, index, written, colours)
+    canvas.paste(below, (0, height))
     return canvas
 
 
-def _panel(entries: Sequence[_Entry], size: int, width: int, height: int | None = None) -> Image.Image:
-    """Entries in columns that are read downwards: as many columns as the width takes, or, where a height is given, as
-    few (of at most four) as that height takes."""
-    fonts = {name: ImageFont.truetype(name, size) for name in {_FONT, *(entry.font for entry in entries)}}
-    swatch, gap, row = round(size * 1.2), size // 2, round(size * 1.5)
-    room = min(width - 3 * gap - swatch, 18 * size)
-    written = [_lines(entry, fonts, room) for entry in entries]
-    widest = max((width for _, _, width in written), default=0.0)
-    column_width = round(widest) + swatch + 3 * gap
-    tops = [row * sum(len(lines) for lines, _, _ in written[:i]) for i in range(len(written) + 1)]
-    columns = width // column_width if height is None else min(4, -(-tops[-1] // max(1, height - 2 * gap)))
-    columns = max(1, min(columns, len(entries)))
-    column_of = [top * columns // tops[-1] for top in tops[:-1]]
-    starts = [tops[column_of.index(column)] for column in column_of]
-    tallest = max((tops[i + 1] - starts[i] for i in range(len(entries))), default=0)
-    panel = Image.new("RGB", (max(column_width * columns, 0 if height else width), tallest + 2 * gap), _PAPER)
-    draw = ImageDraw.Draw(panel)
-    for entry, (lines, behind, _), top, start, column in zip(entries, written, tops, starts, column_of):
-        left, middle = column * column_width + gap, gap + top - start + row // 2
-        box = (left, middle - swatch // 2, left + swatch, middle + swatch // 2)
-        draw.rectangle(box, fill=entry.colour, outline=_INK, width=max(1, size // 14))
-        left += swatch + gap
-        for text in lines:
-            draw.text((left, middle), text, fill=_INK, font=fonts[entry.font], anchor="lm")
-            middle += row
-        draw.text((left + behind, middle - row), entry.share, fill=_INK, font=fonts[_FONT], anchor="lm")
-    return panel
+def _array(values: npt.NDArray[Any] | Tensor) -> npt.NDArray[Any]:
+    return np.asarray(values.cpu() if isinstance(values, Tensor) else values)
 
 
-def _lines(entry: _Entry, fonts: dict[str, ImageFont.FreeTypeFont], room: float) -> tuple[list[str], float, float]:
-    """The word's lines, how far behind the start of the last its share stands, and the width of them all.
+def _plain_index(labels: npt.NDArray[np.integer], count: int, size_hw: tuple[int, int]) -> Index:
+    """Labels at the picture's size in as few bytes as they take; those of no word are ``count``."""
+    kind = np.uint8 if count < 256 else np.uint16
+    return _at_size(np.where((labels >= 0) & (labels < count), labels, count).astype(kind), size_hw)
 
-    The share is drawn by itself, or it would stand in front of a word that is read from right to left.
-    """
-    measure, share = fonts[entry.font].getlength, fonts[_FONT].getlength(entry.share)
-    lines = [lettering.as_drawn(line) for line in lettering.wrap(entry.text, measure, room, _MOST_LINES)]
-    behind = measure(lines[-1]) + fonts[_FONT].getlength("  ")
-    if behind + share > room:
-        lines.append("")
-        behind = 0.0
-    return lines, behind, max(behind + share, *map(measure, lines))
+
+def _unsure_areas(
+    unsure: npt.NDArray[np.bool_], named: npt.NDArray[np.bool_], size_hw: tuple[int, int]
+) -> npt.NDArray[np.uint8] | None:
+    """(H, W), 1 where a label is unsure, without the thin seams between regions; None where there is no such area."""
+    reach = 4 * tint.border_width(size_hw) + 1
+    areas = cv2.morphologyEx(
+        _at_size(unsure.astype(np.uint8), size_hw) & named, cv2.MORPH_OPEN, np.ones((reach, reach), np.uint8)
+    )
+    return np.asarray(areas, np.uint8) if areas.any() else None
+
+
+def _at_size(values: Any, size_hw: tuple[int, int]) -> Any:
+    return values if values.shape == size_hw else cv2.resize(values, size_hw[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def _legend(
+    index: Index,
+    words: Sequence[tuple[str, str]],
+    colours: Colours,
+    blank_name: str,
+    unsure: float | None,
+    unsure_below: float,
+) -> Image.Image:
+    """Words that occur with their share of the picture, the largest first; pixels without a word last."""
+    counts = np.bincount(index.ravel(), minlength=len(words) + 1)
+    present = sorted((k for k in range(len(words)) if counts[k]), key=lambda k: (-counts[k], words[k]))
+    shares = [legend.share(count / index.size) for count in counts]
+    entries = [legend.Entry(*words[k], shares[k], tuple(map(int, colours[k]))) for k in present]
+    if counts[len(words)]:
+        entries.append(legend.Entry(blank_name, fonts.USUAL, shares[-1], legend.PAPER))
+    if unsure is not None:
+        text = f"less than {unsure_below:.0%} sure"
+        entries.append(legend.Entry(text, fonts.USUAL, legend.share(unsure), (128, 128, 128), striped=True))
+    return legend.panel(entries, (index.shape[0], index.shape[1]))
 
 
 def locality_map(image: RGB, locality: Tensor, threshold: float) -> Image.Image:

@@ -17,7 +17,7 @@ from textregion.visualize import SMALLEST_SIDE, overlay
 GAP = 8
 """Pixels between the panels."""
 IGNORED = "ignored"
-"""Name of pixels without ground truth in the legend; they are white."""
+"""Name of pixels without ground truth in the legend."""
 
 
 class PictureFolder:
@@ -39,8 +39,8 @@ class PictureFolder:
         self, folder: Path, pictures: str, classes: Sequence[str], palette: Sequence[Sequence[int]], ignore_index: int
     ) -> None:
         self._folder, self._pictures = folder, pictures
-        self._classes, self._names = classes, [*classes, IGNORED]
-        self._colours = np.array([*palette, (255, 255, 255)], dtype=np.uint8)
+        self._classes = classes
+        self._colours = np.array(palette, dtype=np.uint8)
         self._ignore_index = ignore_index
 
     def has(self, picture: str) -> bool:
@@ -56,8 +56,11 @@ class PictureFolder:
         picture = sample["img_path"]
         image = load_rgb(picture)
         truth, predicted = (sample[name]["data"].squeeze(0).cpu().numpy() for name in ("gt_sem_seg", "pred_sem_seg"))
-        truth = np.where(truth == self._ignore_index, len(self._classes), truth)
-        maps = [overlay(image, labels, self._names, colours=self._colours) for labels in (truth, predicted)]
+        truth = np.where(truth == self._ignore_index, -1, truth.astype(np.int32))
+        maps = [
+            overlay(image, labels, self._classes, colours=self._colours, blank_name=IGNORED)
+            for labels in (truth, predicted)
+        ]
         depth = np.uint8 if len(self._classes) <= 256 else np.uint16
         write_picture(_side_by_side([_enlarge(image), *maps]), self._path("overlays", picture))
         write_picture(Image.fromarray(predicted.astype(depth)), self._path("labels", picture))
