@@ -176,6 +176,24 @@ def test_options_of_the_method_reach_it(
         assert labels.size == (313, 208)  # 226 x 150 fitted into 320 x 208
 
 
+def test_an_overlay_has_the_style_and_stripes_that_are_asked_for(
+    run: Run, tiny: Callable[..., TextRegionSegmenter], photos: Path, tmp_path: Path
+) -> None:
+    picture = load_rgb(photos / "cat.jpg")
+
+    def changed(*options: object) -> float:
+        common = ("--image_list", photos / "cat.jpg", "--labels", *WORDS, "--output_dir", "out")
+        assert run(*common, *options).status == 0
+        with Image.open(tmp_path / "out" / "cat_overlay.png") as overlay:
+            return float((np.asarray(overlay)[:150, :226] != picture).any(2).mean())
+
+    assert (
+        changed("--overlay", "outline", "--unsure-below", 0) < 0.5 < changed("--overlay", "fill", "--unsure-below", 0)
+    )
+    assert 0.3 < changed("--overlay", "fill", "--unsure_below", 1) < 0.8
+    assert run("--overlay", "stripes").status == 2
+
+
 def test_words_of_the_yaml_go_before_those_of_the_command_line(
     run: Run, tiny: Callable[..., TextRegionSegmenter], photos: Path, tmp_path: Path
 ) -> None:

@@ -44,7 +44,7 @@ def entries(count: int, striped: bool = False) -> list[legend.Entry]:
 def swatches(panel: Image.Image) -> np.ndarray:
     """(count, 2) top and left of every swatch, by entry."""
     pixels = np.asarray(panel)
-    found = [np.argwhere((pixels == (255, number, 0)).all(2)) for number in range(256)]
+    found = [np.argwhere((pixels == (255, number, 0)).all(2)) for number in range(60)]
     return np.array([places.min(0) for places in found if len(places)])
 
 

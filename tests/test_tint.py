@@ -41,12 +41,12 @@ def test_a_tint_has_the_words_hue_and_the_pictures_light() -> None:
     seen, was = lab(drawn(image, halves(60, 256), "fill")), lab(image)
     for row, colour in ((10, RED), (50, GREEN)):
         own = lab(np.array([[colour]], np.uint8))[0, 0]
-        middle = slice(100, 150)  # darker and lighter there is no such red
-        np.testing.assert_allclose(seen[row, middle, 0], 0.6 * was[row, middle, 0] + 0.4 * own[0], atol=1.5)
+        middle = slice(85, 115)  # darker and lighter there is no such red
+        np.testing.assert_allclose(seen[row, middle, 0], 0.5 * was[row, middle, 0] + 0.5 * own[0], atol=1.5)
         hue = np.arctan2(seen[row, middle, 2], seen[row, middle, 1])
         np.testing.assert_allclose(hue, np.arctan2(own[2], own[1]), atol=0.12)
         assert (np.diff(seen[row, ::8, 0]) >= 0).all()  # what was lighter is lighter
-        assert seen[row, -1, 0] - seen[row, 0, 0] > 45  # and the picture still shows
+        assert seen[row, -1, 0] - seen[row, 0, 0] > 35  # and the picture still shows
 
 
 def test_opacity_goes_from_the_picture_to_the_tint() -> None:

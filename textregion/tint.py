@@ -18,7 +18,7 @@ Index = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 BAND_PIXELS = 2**20
 """A picture is coloured a band of rows at a time, so that large ones need little memory."""
-_OWN_LIGHT = 0.4
+_OWN_LIGHT = 0.5
 """How much of a word's own lightness a pixel takes on; the rest is the picture's."""
 
 
@@ -69,7 +69,7 @@ def coloured(
 
 def border_width(size_hw: tuple[int, int]) -> int:
     """Width of a region's border, which lies inside it: thin, yet to be seen where a picture is scaled to a screen."""
-    return max(1, round(min(size_hw) / 400))
+    return max(1, round(min(size_hw) / 350))
 
 
 def _tint_table(colours: Colours) -> Colours:
