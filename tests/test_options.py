@@ -18,7 +18,8 @@ def test_presets_differ_from_the_demo_only_where_the_method_says() -> None:
         return {name: value for name, value in chosen.items() if value != demo[name]}
 
     assert changes("demo") == {}
-    assert changes("semantic") == {"mask_size": "original", "pool_mlp": False, "uncovered": "dense"}
+    square = {"square": "view"}
+    assert changes("semantic") == {**square, "mask_size": "original", "pool_mlp": False, "uncovered": "dense"}
     assert changes("referring") == {"scale": (2016, 2016)}
     assert changes("reasoning") == {"min_size": 0, "uncovered": "first", "pool_mlp": False}
 
@@ -45,7 +46,10 @@ def test_defaults_of_the_paper() -> None:
         ({"remove_global_patch": "False"}, "true or false"),
         ({"pred_iou_thresh": 1.5}, "from 0 to 1"),
         ({"prob_thd": "high"}, "from 0 to 1"),
-        ({"global_views": 3}, "1 or 2"),
+        ({"global_views": 3}, "0, 1 or 2"),
+        ({"global_views": True}, "0, 1 or 2"),
+        ({"global_views": 0, "resize_method": "resize"}, "has no other view"),
+        ({"square": "tile"}, "picture, view"),
         ({"crop_size": 0}, "crop_size"),
         ({"region_logit_scale": None}, "a finite number"),
         ({"region_logit_scale": float("inf")}, "a finite number"),

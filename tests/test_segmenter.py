@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -22,6 +24,7 @@ from textregion import (
     UserError,
 )
 from textregion.checkpoints.digests import weights_digest
+from textregion.image import resize, resized_hw
 from textregion.runtime import Precision, StageClock, resolve_device
 
 from .conftest import FAMILIES, WEIGHTS
@@ -153,6 +156,64 @@ def test_plain_resize_uses_one_view(segmenters: dict[str, TextRegionSegmenter], 
     assert regions.locality is not None
     assert regions.locality.shape == (6, 6)
     assert plain.segment(regions, WORDS).labels.shape == SCENE.shape[:2]
+
+
+@pytest.mark.parametrize("square", ["picture", "view"])
+def test_plain_resize_shows_sam2_the_square_or_the_fitted_picture(
+    square: str, segmenters: dict[str, TextRegionSegmenter], scene_masks: RegionMasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiled = segmenters["clip"]
+    options = tiled.options.replace(resize_method="resize", square=square, crop_size=96, mask_size="original")
+    plain = TextRegionSegmenter(tiled.encoder, tiled.mask_generator, options)
+    seen: dict[str, object] = {}
+
+    def generate(image: np.ndarray, output_hw: tuple[int, int], _: SegmenterOptions) -> RegionMasks:
+        seen.update(sam2=image, masks_hw=output_hw)
+        return scene_masks
+
+    def patch_features(views: torch.Tensor, **settings: object) -> object:
+        seen.update(views=views)
+        return features(views, **settings)  # type: ignore[arg-type]
+
+    features = tiled.encoder.patch_features
+    monkeypatch.setattr(tiled.mask_generator, "generate", generate)
+    monkeypatch.setattr(tiled.encoder, "patch_features", patch_features)
+    regions = plain.encode(SCENE)
+    assert seen["masks_hw"] == SCENE.shape[:2]
+    size_hw = (96, 96) if square == "picture" else resized_hw(SCENE.shape[:2], (320, 208))
+    assert size_hw == ((96, 96) if square == "picture" else (208, 312))
+    np.testing.assert_array_equal(seen["sam2"], resize(SCENE, size_hw))
+    assert regions.resized_hw == size_hw
+    picture = torch.from_numpy(resize(SCENE, size_hw)).permute(2, 0, 1)[None].float() / 255
+    one = F.interpolate(picture, (96, 96), mode="bicubic", align_corners=False, antialias=True)
+    mean, std = (torch.tensor(v)[:, None, None] for v in (tiled.encoder.preprocess.mean, tiled.encoder.preprocess.std))
+    torch.testing.assert_close(seen["views"], (one - mean) / std)
+    assert regions.locality is not None and regions.locality.shape == (6, 6)
+    assert plain.segment(regions, WORDS).labels.shape == SCENE.shape[:2]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tiles_without_a_global_view(
+    family: str, segmenters: dict[str, TextRegionSegmenter], scene_masks: RegionMasks, tmp_path: Path
+) -> None:
+    usual = segmenters[family]
+    options = usual.options.replace(global_views=0, uncovered="dense")
+    tiles = TextRegionSegmenter(usual.encoder, usual.mask_generator, options, text=usual.text)
+    regions = tiles.encode(SCENE, scene_masks)
+    _check(regions)
+    assert regions.locality is not None
+    assert regions.locality.shape == usual.encode(SCENE, scene_masks).locality.shape  # type: ignore[union-attr]
+    regions.save(tmp_path / "regions")
+    again = RegionTokens.load(tmp_path / "regions")
+    assert torch.equal(tiles.segment(again, WORDS).labels, tiles.segment(regions, WORDS).labels)
+    # A picture smaller than a tile has that one tile, which is what the whole picture alone is with plain resize.
+    side = usual.options.crop_size or usual.encoder.crop_size
+    plain = usual.options.replace(resize_method="resize", square="view", scale=(side, side), normalize_values=False)
+    one = TextRegionSegmenter(usual.encoder, usual.mask_generator, plain)
+    alone = TextRegionSegmenter(
+        usual.encoder, usual.mask_generator, plain.replace(resize_method="multi_resolution", global_views=0)
+    )
+    torch.testing.assert_close(alone.encode(SCENE, scene_masks).tokens, one.encode(SCENE, scene_masks).tokens)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,18 @@ def test_a_picture_smaller_than_a_tile_and_the_plain_resize() -> None:
     assert (plain.tile_boxes, plain.grid_hw, plain.boxes) == ((), (6, 6), ((0, 0, 96, 96),))
 
 
+def test_without_a_global_view_the_tiles_stand_alone() -> None:
+    plan = plan_views((8, 17), 8, 3, global_views=0)
+    assert (plan.global_boxes, plan.boxes, plan.grid_hw) == ((), plan.tile_boxes, (3, 6))
+    values = torch.rand(2, 5, 3, 3)
+    assert torch.equal(fuse(values, plan, 0.5), torch.cat([values[0], values[1]], dim=-1))
+    small = torch.rand(2, 5, 2, 2)  # as the dense fallback has under upsampling
+    assert torch.equal(fuse(small, plan, 0.5), torch.nn.functional.pad(torch.cat([*small], dim=-1), (0, 2, 0, 1)))
+    whole = plan_views((5, 6), 8, 3, global_views=0)  # smaller than a tile: the one tile is the whole picture
+    assert (whole.boxes, whole.grid_hw) == (((0, 0, 5, 6),), (3, 3))
+    assert torch.equal(fuse(values[:1], whole, 0.5), values[0])
+
+
 def test_two_global_views_are_the_halves() -> None:
     plan = plan_views((8, 17), 8, 3, global_views=2)
     assert plan.global_boxes == ((0, 0, 8, 8), (0, 8, 8, 17))

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from .errors import UserError
 
 ResizeMethod = Literal["multi_resolution", "resize"]
+Square = Literal["picture", "view"]
 MaskType = Literal["soft", "hard"]
 PoolFeature = Literal["value", "input", "output"]
 SizeName = Literal["resized", "original"]
@@ -30,12 +31,16 @@ class SegmenterOptions:
 
     # 1, 2: resize and tiles
     resize_method: ResizeMethod = "multi_resolution"
+    square: Square = "picture"
+    """Under ``resize_method='resize'``, what becomes a square of ``crop_size``: the picture, so that SAM 2 sees the
+    square too, or the image tower's one view alone, of the picture fitted into ``scale``."""
     scale: tuple[int, int] = (2016, 672)
     """Long and short side that the picture is fitted into, in pixels; an unordered pair."""
     crop_size: int | None = None
     """Side of the encoder's input in pixels; None: 336 for CLIP ViT, the tower's own size for SigLIP2 and PE."""
     global_views: int = 1
-    """1: the whole picture; 2: its left and right half side by side (wide street scenes)."""
+    """1: the whole picture; 2: its left and right half side by side (wide street scenes); 0: none beside the tiles, of
+    which a picture smaller than one is the only one."""
     antialias: bool = True
     """Views are resized with antialiasing, which matters where they shrink; off: as torchvision resizes tensors by
     itself up to 0.16."""
@@ -118,7 +123,7 @@ class SegmenterOptions:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {},
-    "semantic": {"mask_size": "original", "pool_mlp": False, "uncovered": "dense"},
+    "semantic": {"square": "view", "mask_size": "original", "pool_mlp": False, "uncovered": "dense"},
     "referring": {"scale": (2016, 2016)},
     "reasoning": {"min_size": 0, "uncovered": "first", "pool_mlp": False},
 }
@@ -126,6 +131,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 _NOT_OF_REGIONS = ("region_logit_scale", "uncovered", "prob_thd", "output_size", "points_per_batch", "view_batch")
 _CHOICES: dict[str, tuple[str, ...]] = {
     "resize_method": get_args(ResizeMethod),
+    "square": get_args(Square),
     "mask_type": get_args(MaskType),
     "pool_feature": get_args(PoolFeature),
     "mask_size": get_args(SizeName),
@@ -133,7 +139,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "uncovered": get_args(Uncovered),
 }
 _BOOLS = ("antialias", "fuse_mask", "remove_global_patch", "pool_mlp", "normalize_values")
-_POSITIVE_INTS = ("global_views", "upsample_times", "points_per_side")
+_POSITIVE_INTS = ("upsample_times", "points_per_side")
 _MOST = {"points_per_side": 256, "upsample_times": 16, "crop_size": 4096}
 """More than any use takes, and less than what would need all of a machine's memory before a picture is read."""
 _NATURALS = ("min_size", "points_per_batch", "view_batch")
@@ -179,5 +185,9 @@ def _check_ranges(options: SegmenterOptions) -> None:
     for name, most in _MOST.items():
         if (getattr(options, name) or 0) > most:
             raise UserError(f"Option {name!r} must be at most {most}, but got {getattr(options, name)}.")
-    if options.global_views not in (1, 2):
-        raise UserError(f"Option 'global_views' must be 1 or 2, but got {options.global_views}.")
+    if type(options.global_views) is not int or options.global_views not in (0, 1, 2):
+        raise UserError(f"Option 'global_views' must be 0, 1 or 2, but got {options.global_views!r}.")
+    if options.global_views == 0 and options.resize_method == "resize":
+        raise UserError(
+            "Option 'global_views' is 0, but resize_method 'resize' has no other view: leave one of them out."
+        )

@@ -261,7 +261,7 @@ def _dense_columns(embeddings: Tensor, plan: ViewPlan, size: int) -> dict[str, b
     side = embeddings.shape[-1]
     return {
         "a row of views for every row of the plan": len(plan.tile_boxes) in (0, plan.rows * plan.cols),
-        "one or two views of the whole picture": len(plan.global_boxes) in (1, 2),
+        "up to two views of the whole picture": len(plan.global_boxes) <= 2 and len(plan.boxes) > 0,
         "dense embeddings of every view": embeddings.shape == (len(plan.boxes), size, side, side),
         "a grid of patches": 1 <= side <= plan.view_patches <= MAX_SIDE and min(plan.rows, plan.cols) >= 1,
         "dense embeddings of length 1": embeddings.is_floating_point() and _all_near_one(embeddings.norm(dim=1)),

@@ -201,7 +201,7 @@ class TextRegionSegmenter:
         return self.options.crop_size or self.encoder.crop_size
 
     def _resize(self, image: RGB) -> RGB:
-        if self.options.resize_method == "resize":
+        if self.options.resize_method == "resize" and self.options.square == "picture":
             return resize(image, (self._crop_size(), self._crop_size()))
         height, width = image.shape[:2]
         return resize(image, resized_hw((height, width), self.options.scale))

@@ -16,7 +16,7 @@ Box = tuple[int, int, int, int]
 class ViewPlan:
     """Where each view of a picture lies, in pixels and on the fused patch grid.
 
-    Views are ordered: the global views (one, or left and right half), then the tiles row by row.
+    Views are ordered: the global views (one, or left and right half, or none), then the tiles row by row.
     """
 
     image_hw: tuple[int, int]
@@ -48,13 +48,14 @@ def plan_views(
         crop_size: S, the side of the encoder's input.
         view_patches: patches along a side of one view's grid, upsampling included.
         tiles: False keeps the global view alone (``resize_method='resize'``).
-        global_views: 1, or 2 for the left and right half.
+        global_views: 1, 2 for the left and right half, or 0 for tiles alone.
     """
     height, width = image_hw
-    halves = ((0, 0, height, max(width // 2, 1)), (0, min(width // 2, width - 1), height, width))
-    global_boxes = halves if global_views == 2 and tiles else ((0, 0, height, width),)
+    whole = ((0, 0, height, width),)
     if not tiles:
-        return ViewPlan(image_hw, global_boxes, (), 1, 1, view_patches)
+        return ViewPlan(image_hw, whole, (), 1, 1, view_patches)
+    halves = ((0, 0, height, max(width // 2, 1)), (0, min(width // 2, width - 1), height, width))
+    global_boxes = ((), whole, halves)[global_views]
     rows, cols = max(height // crop_size, 1), max(width // crop_size, 1)
     boxes = tuple((*r, *c) for r in _spans(height, rows) for c in _spans(width, cols))
     tile_boxes = tuple((top, left, bottom, right) for top, bottom, left, right in boxes)
@@ -100,15 +101,16 @@ def fuse(values: Tensor, plan: ViewPlan, global_weight: float) -> Tensor:
     count = len(plan.global_boxes)
     if not plan.tile_boxes:
         return values[0]
+    tiles = _mosaic(values[count:], plan)
+    tiles = F.pad(tiles, (0, grid_w - tiles.shape[2], 0, grid_h - tiles.shape[1]))
+    if count == 0:
+        return tiles
     widths = (grid_w,) if count == 1 else (grid_w // 2, grid_w - grid_w // 2)
     parts = [
         F.interpolate(view[None], (grid_h, width), mode="bilinear", align_corners=False)[0]
         for view, width in zip(values[:count], widths)
     ]
-    fused = torch.cat(parts, dim=-1)
-    tiles = _mosaic(values[count:], plan)
-    tiles = F.pad(tiles, (0, grid_w - tiles.shape[2], 0, grid_h - tiles.shape[1]))
-    return fused * global_weight + tiles
+    return torch.cat(parts, dim=-1) * global_weight + tiles
 
 
 def _mosaic(tiles: Tensor, plan: ViewPlan) -> Tensor:

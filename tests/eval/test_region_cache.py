@@ -18,6 +18,7 @@ from textregion.runtime import Precision
 IMAGE = np.zeros((8, 12, 3), np.uint8)
 CHANGED: dict[str, Any] = {
     "resize_method": "resize",
+    "square": "view",
     "scale": (300, 200),
     "crop_size": 48,
     "mask_size": "original",

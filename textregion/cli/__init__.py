@@ -28,9 +28,10 @@ _OWN_LOGGERS = ("textregion", "eval", "utils", "__main__")
 
 _METHOD_HELP: dict[str, str] = {
     "resize_method": "multi_resolution: the whole picture and tiles of it; resize: one square view",
+    "square": "with resize: the whole picture becomes the square, or only the image tower's view of it",
     "scale": "long and short side that the picture is fitted into, in pixels",
     "crop_size": "side of the image tower's input in pixels",
-    "global_views": "1: the whole picture; 2: its left and right half",
+    "global_views": "1: the whole picture; 2: its left and right half; 0: none, tiles alone",
     "antialias": "resize the image tower's views with antialiasing",
     "upsample_times": "patch values are upsampled this many times",
     "view_batch": "views in one pass of the image tower; 0: as many as suit",
