@@ -31,7 +31,11 @@ def _parse() -> argparse.Namespace:
     add_boolean(data, "--use_interpreted_query", True, "ask for the interpreted answer instead of the question")
     data.add_argument("--placeholder", default=DEFAULT_PLACEHOLDER, help="background query before an answer")
     data.add_argument(
-        "--eval_query_type", choices=SUBSETS, help="short (phrases), long (sentences) or overall (default: all three)"
+        "--eval_query_type",
+        choices=(*SUBSETS, None),
+        type=lambda name: None if name == "None" else name,
+        metavar="SUBSET",
+        help="short (phrases), long (sentences) or overall (default, as None: all three)",
     )
     add_run_options(parser, "eval_results/reason_seg")
     return parser.parse_args()
@@ -68,7 +72,7 @@ def main() -> int:
         return 0
     results, outcome = done
     print(table(results))
-    return print_outcome(outcome, args.log_dir)
+    return print_outcome(outcome, args)
 
 
 if __name__ == "__main__":

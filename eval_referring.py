@@ -61,7 +61,7 @@ def main() -> int:
     results, outcome = done
     print(table(results))
     print(f"{len(pictures)} pictures encoded once each: {results['encodings_saved']} encodings saved")
-    return print_outcome(outcome, args.log_dir)
+    return print_outcome(outcome, args)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from eval.shared.processes import add_launcher_options
 from textregion.cli import Parser, add_method_options, add_model_options, run
 
 PUBLISHED = """
@@ -38,7 +39,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--data-root", type=Path, metavar="DIR", help="folder of all data sets (default TEXTREGION_DATA, eval/datasets)"
     )
-    group.add_argument("--launcher", choices=("none", "pytorch", "slurm", "mpi"), default="none")
+    add_launcher_options(group, ("none", "pytorch", "slurm", "mpi"))
     group.add_argument(
         "--cfg-options",
         nargs="+",

@@ -54,7 +54,7 @@ def _true(scene: Scene, found: RegionMasks) -> RegionMasks:
 VARIANTS = (
     Variant("whole pipeline", {}),
     Variant("global-patch filter off", {"remove_global_patch": False}),
-    Variant("one resolution", {"resize_method": "resize"}),
+    Variant("one resolution", {"resize_method": "resize", "global_views": 1}),
     Variant("hard masks", {"mask_type": "hard"}),
     Variant("no regions: dense CLIP scores", {}, _none),
     Variant("true masks in SAM 2's place", {}, _true),

@@ -30,7 +30,7 @@ class CropBaseline:
     """
 
     def __init__(self, segmenter: TextRegionSegmenter) -> None:
-        options = segmenter.options.replace(resize_method="resize", remove_global_patch=False)
+        options = segmenter.options.replace(resize_method="resize", global_views=1, remove_global_patch=False)
         self._segmenter = TextRegionSegmenter(
             segmenter.encoder,
             segmenter.mask_generator,

@@ -29,7 +29,7 @@ from eval.semantic.config import (
 from eval.semantic.metric import RecordedIoUMetric
 from eval.semantic.model import TextRegionSegmentor, semantic_architecture, semantic_options
 from eval.semantic.pictures import PictureFolder
-from eval.shared.processes import Processes, start_processes
+from eval.shared.processes import Processes, start_processes, take_local_rank
 from eval.shared.work_dir import WorkDir
 from textregion import TextRegionSegmenter, UserError
 from textregion.cli import check_model_options, load_segmenter, method_options
@@ -232,6 +232,7 @@ def _check_run(args: argparse.Namespace) -> None:
     """Refuse what cannot work, and make every launcher speak torchrun's language."""
     if args.limit is not None and args.limit < 1:
         raise UserError(f"--limit must be at least 1, but got {args.limit}.")
+    take_local_rank(args.local_rank)
     if args.launcher in _RANK_NAMES:
         names = _RANK_NAMES[args.launcher]
         if not all(name in os.environ for name in names):

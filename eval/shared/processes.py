@@ -7,9 +7,9 @@ import datetime
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -17,6 +17,20 @@ import torch.distributed as dist
 from textregion import UserError
 
 _WORDS_ON_DEATH = "Another process of this run ended early: the same command, with any number of processes, goes on."
+
+
+def add_launcher_options(group: Any, launchers: Sequence[str]) -> None:
+    """How several processes are started: ``--launcher``, and ``--local_rank``, which torch.distributed.launch adds."""
+    group.add_argument("--launcher", choices=launchers, default="none", help="pytorch: started by torchrun")
+    group.add_argument(
+        "--local_rank", type=int, metavar="N", help="given by torch.distributed.launch: this process on its machine"
+    )
+
+
+def take_local_rank(local_rank: int | None) -> None:
+    """Let ``--local_rank`` stand in for the variable LOCAL_RANK, which newer launchers set."""
+    if local_rank is not None:
+        os.environ.setdefault("LOCAL_RANK", str(local_rank))
 
 
 def check_launcher(launcher: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,12 +15,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from eval.shared.processes import Processes, check_launcher, start_processes
+from eval.shared.processes import Processes, add_launcher_options, check_launcher, start_processes, take_local_rank
 from eval.shared.records import Record
 from eval.shared.region_cache import RegionCache
 from eval.shared.work_dir import WorkDir
 from textregion import RegionTokens, TextRegionSegmenter, UserError
-from textregion.cli import add_method_options, add_model_options, check_model_options, load_segmenter
+from textregion.cli import add_boolean, add_method_options, add_model_options, check_model_options, load_segmenter
 from textregion.image import RGB, load_rgb
 from textregion.options import Task
 from utils.ahead import ahead
@@ -26,6 +28,9 @@ from utils.results import settings_of, write_results
 
 logger = logging.getLogger(__name__)
 
+RESULTS = "results.json"
+_UNRECORDED = "unrecorded"
+"""Folder below the log dir by which a run that keeps nothing goes on after an interruption, and joins its processes."""
 Judge = Callable[[RGB, RegionTokens, Mapping[str, Any]], Iterable[tuple[str, Record]]]
 """A picture as (H, W, 3) RGB, its regions, and the examples still to do by key -> their records by key."""
 
@@ -56,7 +61,8 @@ def add_run_options(parser: argparse.ArgumentParser, log_dir: str) -> None:
     group.add_argument("--show-dir", type=Path, metavar="DIR", help="draw every example into this folder")
     group.add_argument("--cache", type=Path, metavar="DIR", help="keep region tokens on disk between runs")
     group.add_argument("--cache-gb", type=float, default=20.0, metavar="GB", help="bound of --cache (default 20)")
-    group.add_argument("--launcher", choices=("none", "pytorch"), default="none", help="pytorch: started by torchrun")
+    add_boolean(group, "--record_log", True, "keep records and results; otherwise they are printed only")
+    add_launcher_options(group, ("none", "pytorch"))
     add_model_options(parser)
     add_method_options(parser)
 
@@ -72,6 +78,7 @@ def check_run_options(args: argparse.Namespace, task: Task) -> None:
         raise UserError(f"--limit must be at least 1, but got {args.limit}.")
     if args.cache_gb <= 0:
         raise UserError(f"--cache-gb must be more than 0, but got {args.cache_gb:g}.")
+    take_local_rank(args.local_rank)
     check_launcher(args.launcher)
     check_model_options(args, task)
 
@@ -149,13 +156,14 @@ def evaluate(
         Results and outcome in the first process, None in the others.
     """
     start = time.perf_counter()
+    log_dir = args.log_dir if args.record_log else args.log_dir / _UNRECORDED
     with start_processes(args.launcher) as processes:
         args.device = processes.device(args.device)
         segmenter = load_segmenter(args, task)
         facts = settings_of(segmenter, **settings)
         cache = RegionCache(segmenter, args.cache, args.cache_gb)
         judge = make_judge(segmenter)
-        with WorkDir(args.log_dir, facts, processes) as work:
+        with WorkDir(log_dir, facts, processes) as work:
             outcome = run_pictures(pictures, judge, cache, work, processes)
     if outcome is None:
         return None
@@ -165,14 +173,19 @@ def evaluate(
         "pictures_encoded": cache.encoded,
         "pictures_from_cache": cache.reused,
     }
-    path = args.log_dir / "results.json"
-    write_results(path, {"task": task, **results, "timing": timing}, {**facts, **asked})
+    if args.record_log:
+        write_results(log_dir / RESULTS, {"task": task, **results, "timing": timing}, {**facts, **asked})
+    else:
+        shutil.rmtree(log_dir)
+        with contextlib.suppress(OSError):  # a folder that holds something stays
+            args.log_dir.rmdir()
     return results, outcome
 
 
-def print_outcome(outcome: Outcome, log_dir: Path) -> int:
+def print_outcome(outcome: Outcome, args: argparse.Namespace) -> int:
     """Say where the results are and which pictures could not be read; exit status 1 where there are any, else 0."""
-    print(f"Results: {log_dir / 'results.json'}")
+    if args.record_log:
+        print(f"Results: {args.log_dir / RESULTS}")
     for reason in outcome.unreadable.values():
         print(f"Unreadable: {reason}")
     return 1 if outcome.unreadable else 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
+import sys
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from eval.shared import processes
-from eval.shared.processes import Processes, check_launcher, start_processes
+from eval.shared.processes import Processes, check_launcher, start_processes, take_local_rank
 from textregion import UserError
 
 
@@ -40,6 +42,36 @@ def test_the_launcher_is_the_one_that_started_us(
     else:
         with pytest.raises(UserError, match=said):
             check_launcher(launcher)
+
+
+def test_the_local_rank_of_the_command_line_stands_in_for_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"LOCAL_RANK": "3"})
+    take_local_rank(1)
+    assert os.environ["LOCAL_RANK"] == "3"
+    del os.environ["LOCAL_RANK"]
+    take_local_rank(None)
+    assert "LOCAL_RANK" not in os.environ
+    take_local_rank(1)
+    assert os.environ["LOCAL_RANK"] == "1"
+
+
+@pytest.mark.parametrize("flag", ["--local_rank=1", "--local-rank=1"])
+def test_every_evaluation_takes_the_flag_of_the_distributed_launcher(
+    flag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = {
+        "eval_semantic": ["--config", "a.py"],
+        "eval_referring": ["--input_file_root", "a", "--image_root", "b"],
+        "eval_reason_seg": ["--dataset_dir", "a"],
+    }
+    for name, line in lines.items():
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", flag, *line, "--launcher", "pytorch"])
+        script = importlib.import_module(name)
+        args = script.parse_args() if name == "eval_semantic" else script._parse()
+        assert (args.local_rank, args.launcher) == (1, "pytorch")
+    monkeypatch.setattr(sys, "argv", ["eval_all_semantic.py", flag, "--datasets", "voc21"])
+    args, shared = importlib.import_module("eval_all_semantic").parse_args()
+    assert args.local_rank == 1 and [part.replace("-", "_") for part in shared] == ["__local_rank=1"]
 
 
 @pytest.mark.parametrize(

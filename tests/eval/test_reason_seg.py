@@ -279,6 +279,22 @@ def test_killed_and_started_again(rendered: Path, tmp_path: Path, monkeypatch: p
             assert row["ciou"] == pytest.approx(shared.sum() / (union.sum() + 1e-10), abs=1e-9)
 
 
+def test_a_subset_or_none_of_them(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    script = importlib.import_module("eval_reason_seg")
+
+    def parsed(*given: str) -> Any:
+        monkeypatch.setattr(sys, "argv", ["eval_reason_seg.py", "--dataset_dir", "a", *given])
+        return script._parse().eval_query_type
+
+    kind = "--eval_query_type"
+    assert [parsed(), parsed(kind, "None"), parsed(f"{kind}=long"), parsed(kind, "overall")] == [
+        None, None, "long", "overall"
+    ]  # fmt: skip
+    with pytest.raises(SystemExit):
+        parsed(kind, "none of them")
+    assert "invalid choice: 'none of them'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

@@ -290,7 +290,8 @@ def test_baselines(tiny: TextRegionSegmenter) -> None:
     expression = asked("x", (0, 0, 20, 20), boxes)
     assert chance(expression) == pytest.approx(2 / 3)
     assert chance(asked("x", (0, 0, 20, 20))) == 0
-    crops = CropBaseline(tiny)
+    tiles_alone = tiny.options.replace(global_views=0)  # a crop is one view whatever the pictures are
+    crops = CropBaseline(TextRegionSegmenter(tiny.encoder, tiny.mask_generator, tiles_alone, text=tiny.text))
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     tokens = crops.encode(image, boxes)  # the second box leaves the picture
     torch.testing.assert_close(tokens.norm(dim=1), torch.ones(3))
@@ -358,6 +359,29 @@ def test_the_script_resumes_and_agrees_with_its_records(
         assert results_of(tmp_path / name) == whole
     with pytest.raises(UserError, match=r"baselines = True.*False"):
         run_script(rendered, tmp_path / "half", *asked_for[1:])
+
+
+def test_without_a_log_nothing_is_kept_and_an_interrupted_run_goes_on(
+    rendered: Path, cache: Path, tmp_path: Path, run_script: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked_for = ("--datasets", "refcoco_val", "--cache", cache, "--record_log")
+    assert run_script(rendered, tmp_path / "log", *asked_for, "True") == 0
+    printed = capsys.readouterr().out.replace(f"Results: {tmp_path / 'log' / 'results.json'}\n", "")
+    kept = {path: path.read_bytes() for path in (tmp_path / "log").iterdir()}
+    assert run_script(rendered, tmp_path / "log", *asked_for, "False") == 0
+    assert capsys.readouterr().out == printed
+    assert {path: path.read_bytes() for path in (tmp_path / "log").iterdir()} == kept
+    # Records of an interrupted run: the first answer was set to be right or wrong, unlike what it is.
+    header, first, *_ = (tmp_path / "log" / "records.rank0.jsonl").read_text().splitlines()
+    record = json.loads(first)
+    record["correct"] = not record["correct"]
+    (tmp_path / "other" / "unrecorded").mkdir(parents=True)
+    interrupted = f"{header}\n{json.dumps(record)}\n"
+    (tmp_path / "other" / "unrecorded" / "records.rank0.jsonl").write_text(interrupted)
+    assert run_script(rendered, tmp_path / "other", *asked_for, "False") == 0
+    assert not (tmp_path / "other").exists()
+    correct = [int(text.splitlines()[1].split()[2]) for text in (printed, capsys.readouterr().out)]
+    assert correct[1] - correct[0] == (1 if record["correct"] else -1)
 
 
 def test_unreadable_pictures_are_wrong_and_named(

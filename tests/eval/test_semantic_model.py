@@ -155,8 +155,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def check(launcher: str, limit: int | None = None) -> None:
-    semantic_run._check_run(argparse.Namespace(launcher=launcher, limit=limit))
+def check(launcher: str, limit: int | None = None, local_rank: int | None = None) -> None:
+    semantic_run._check_run(argparse.Namespace(launcher=launcher, limit=limit, local_rank=local_rank))
 
 
 @pytest.mark.usefixtures("environment")
@@ -190,8 +190,9 @@ def test_torchrun_is_asked_for_exactly_where_it_started_us() -> None:
     check("none")
     with pytest.raises(UserError, match="needs torchrun"):
         check("pytorch")
-    os.environ.update(WORLD_SIZE="2", LOCAL_RANK="0")
-    check("pytorch")
+    os.environ.update(WORLD_SIZE="2")
+    check("pytorch", local_rank=1)
+    assert os.environ["LOCAL_RANK"] == "1"
     with pytest.raises(UserError, match="add --launcher pytorch"):
         check("none")
 
