@@ -31,7 +31,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from textregion import RegionTokens, Segmentation, TextRegionSegmenter, UserError, cli, export, tint, visualize
 from textregion.image import RGB, load_rgb
-from textregion.runtime import StageClock
+from textregion.runtime import StageClock, is_out_of_memory
 from utils.ahead import ahead
 from utils.pictures import check_words, expand, read_queries, split_labels
 
@@ -283,16 +283,11 @@ def _noting(failures: dict[Path, str], job: Job) -> Iterator[None]:
     except UserError as error:
         failures[job.picture] = str(error)
     except (MemoryError, RuntimeError, cv2.error) as error:
-        if not _is_about_memory(error):
+        if not is_out_of_memory(error):
             raise
         failures[job.picture] = (
             f"There is not enough memory for picture {str(job.picture)!r}: make it smaller, or lower --scale."
         )
-
-
-def _is_about_memory(error: Exception) -> bool:
-    """On a GPU PyTorch has an error of its own for it; on a CPU only the words tell, as OpenCV's do."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate" in str(error)
 
 
 def _draw(

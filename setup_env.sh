@@ -52,7 +52,7 @@ else
     say "installing SAM 2"
     SAM2_BUILD_CUDA=0 "${pip[@]}" install --quiet --no-build-isolation "$(requirement sam2)"
     say "installing TextRegion and the rest"
-    "${pip[@]}" install --quiet --editable ".[eval,test]"
+    "${pip[@]}" install --quiet --editable ".[eval,web,test]"
     fingerprint > "$stamp"
     say "done: activate it with 'source $venv/bin/activate'"
 fi

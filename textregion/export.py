@@ -96,14 +96,7 @@ class CocoRun:
         """
         if not self._images:
             return
-        head = {
-            "info": {"description": "TextRegion", "version": __version__, "folder": _portable(self._folder), **info},
-            "licenses": [],
-            "images": self._images,
-            "categories": [
-                {"id": number, "name": word, "supercategory": ""} for word, number in self._category_ids.items()
-            ],
-        }
+        head = coco_head(self._images, list(self._category_ids), folder=_portable(self._folder), **info)
         write_files({path: self._content(head)})
 
     def _content(self, head: dict[str, Any]) -> Iterator[bytes]:
@@ -114,6 +107,16 @@ class CocoRun:
                 yield (between + json.dumps(annotation)).encode("ascii")
                 between = ",\n"
         yield b"\n]}\n"
+
+
+def coco_head(images: Sequence[Mapping[str, Any]], words: Sequence[str], **info: Any) -> dict[str, Any]:
+    """A COCO file without its annotations; the words are the categories, with ids from 1."""
+    return {
+        "info": {"description": "TextRegion", "version": __version__, **info},
+        "licenses": [],
+        "images": list(images),
+        "categories": [{"id": number, "name": word, "supercategory": ""} for number, word in enumerate(words, 1)],
+    }
 
 
 def _portable(path: str) -> str:

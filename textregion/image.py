@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Union
+from typing import BinaryIO, Union
 
 import cv2
 import numpy as np
@@ -74,14 +74,37 @@ def _read(path: Path) -> RGB:
         if path.stat().st_size == 0:
             raise UserError(f"{name} is an empty file: save it again.")
         # By its name Pillow maps the file into memory, and gets the rows of a TIFF that lies on its side wrong.
-        with path.open("rb") as file, Image.open(file) as image:
+        with path.open("rb") as file:
+            return read_rgb(file, name)
+    except PermissionError:
+        raise UserError(f"{name} may not be read: check its permissions.") from None
+    except OSError as error:
+        raise _damaged(name, error) from None
+
+
+def read_rgb(file: BinaryIO, name: str, max_pixels: int | None = None) -> RGB:
+    """A picture from an open file, as :func:`load_rgb` has it.
+
+    Args:
+        file: its bytes.
+        name: what messages call it, such as ``Picture 'a.png'``.
+        max_pixels: a larger picture is refused before it is decoded; None: what Pillow deems safe.
+
+    Raises:
+        UserError: no picture, a truncated one, or one that is too large.
+    """
+    try:
+        with Image.open(file) as image:
+            if max_pixels is not None and image.width * image.height > max_pixels:
+                raise UserError(
+                    f"{name} has {image.width} x {image.height} pixels, more than the {max_pixels:,} that are taken: "
+                    "make it smaller first."
+                )
             return _decode(image, name)
     except UnidentifiedImageError:
         raise UserError(f"{name} is not an image that can be read: convert it to PNG or JPEG.") from None
     except Image.DecompressionBombError:
         raise UserError(f"{name} is too large to open safely: make it smaller first.") from None
-    except PermissionError:
-        raise UserError(f"{name} may not be read: check its permissions.") from None
     except (UserError, MemoryError):
         raise
     except Exception as error:

@@ -90,3 +90,9 @@ def _synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it tells that memory ran out: on a GPU PyTorch has an error of its own for it, on a CPU only the words
+    tell, as OpenCV's do."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate" in str(error)

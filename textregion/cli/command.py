@@ -1,4 +1,4 @@
-"""The library's own command: ``textregion index | search | status``, one module each."""
+"""The library's own command: ``textregion index | search | serve | status``, one module each."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from . import Parser, index, run, search, status
+from . import Parser, index, run, search, serve, status
 
-COMMANDS = (index, search, status)
+COMMANDS = (index, search, serve, status)
 """Each has ``add_parser``, which sets ``run`` to what the command does with its arguments."""
 
 
