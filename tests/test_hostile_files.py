@@ -10,7 +10,6 @@ import pickle
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import open_clip
@@ -22,7 +21,8 @@ from safetensors.torch import load_file, save_file
 
 import TextRegionSegmenter as demo
 from textregion import UserError, cli, load_encoder, load_sam2
-from textregion.encoders import loading, supported_architectures
+from textregion.checkpoints import hub
+from textregion.encoders import supported_architectures
 from utils.pictures import read_queries
 
 from .conftest import WEIGHTS
@@ -167,13 +167,11 @@ def test_a_checksum_beside_the_file_is_checked(model: str, tmp_path: Path) -> No
 
 
 def test_a_tag_goes_before_a_file_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def download(config: dict[str, Any], cache_dir: str | None) -> str:
-        raise RuntimeError(f"no network for {config['hf_hub']}")
-
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(loading, "download_pretrained", download)
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub, "why_unreachable", lambda: "There is no network")
     Path("openai").write_text("no model")
-    with pytest.raises(UserError, match=r"'openai' weights of 'ViT-B-32' could not be loaded \(no network for timm/"):
+    with pytest.raises(UserError, match=r"^There is no network, .* of timm/vit_base_patch32"):
         load_encoder("ViT-B-32", "openai", device="cpu")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import re
@@ -19,6 +20,7 @@ from ..errors import UserError, reason_of
 from .digests import verify_checksum
 from .numpy_values import plain_values
 from .state_dicts import find_weights
+from .torchscript import NotOnlyTensors, is_torchscript, read_torchscript
 
 _NO_WEIGHTS_BEGIN = {
     b"version https://git-lfs": "a Git LFS pointer, not the file that it stands for: run git lfs pull in its folder",
@@ -37,21 +39,32 @@ class Checkpoint:
     """Plain values that lie among them."""
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """The weights in a ``.safetensors`` file or one that ``torch.save`` wrote; never runs code from it.
+INDEX = ".index.json"
 
-    A file is checked against ``<file>.sha256`` where that lies beside it.
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The weights in a ``.safetensors`` file, one that ``torch.save`` wrote, or a TorchScript archive; runs no code.
+
+    The index of a model in several files (``model.safetensors.index.json``) stands for all of
+    them. A file is checked against ``<file>.sha256`` where that lies beside it.
 
     Raises:
         UserError: a file that cannot be read, is damaged, is none or holds something else.
     """
     name = os.fspath(path)
+    if path.name.endswith(INDEX):
+        return Checkpoint({k: t for part in _parts(path) for k, t in read_checkpoint(part).tensors.items()})
     try:
         _refuse_what_is_none(path)
         verify_checksum(path)
         content = _load(path)
     except UserError:
         raise
+    except NotOnlyTensors as error:
+        raise UserError(
+            f"Checkpoint {name!r} is a TorchScript archive whose weights cannot be taken without running its code (it "
+            f"holds {error}): where you trust it, save them with torch.save(torch.jit.load(...).state_dict(), ...)."
+        ) from None
     except pickle.UnpicklingError as error:
         raise _refused(name, error) from None
     except Exception as error:  # readers of damaged and made-up bytes raise errors of any kind; all mean the same
@@ -60,6 +73,23 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not tensors:
         raise UserError(f"Checkpoint {name!r} holds no model weights: give a state dict.")
     return Checkpoint(tensors, metadata)
+
+
+def _parts(index: Path) -> list[Path]:
+    """The files that an index names, all in its folder.
+
+    Raises:
+        UserError: an index that cannot be read, or a file that is not there.
+    """
+    try:
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        parts = [index.parent / Path(name).name for name in sorted(set(named))]
+    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+        raise UserError(f"Index {os.fspath(index)!r} cannot be read ({reason_of(error)}): download it again.") from None
+    absent = [part.name for part in parts if not part.is_file()]
+    if absent:
+        raise UserError(f"Index {os.fspath(index)!r} names {', '.join(absent)}, not in its folder: download the rest.")
+    return parts
 
 
 def _refuse_what_is_none(path: Path) -> None:
@@ -86,6 +116,8 @@ def _refused(name: str, error: pickle.UnpicklingError) -> UserError:
 def _load(path: Path) -> Any:
     if _is_safetensors(path):
         return load_file(path)
+    if is_torchscript(path):
+        return read_torchscript(path)
     if tarfile.is_tarfile(path):
         # Up to 2.5, PyTorch's reader of its first format can be made to run code, weights_only or not.
         raise ValueError("a tar archive, the format of early PyTorch, is not read")

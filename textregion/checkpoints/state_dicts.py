@@ -18,6 +18,8 @@ _INSERTED = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 _TOWERS = ("visual", "vision_model", "vision_encoder", "image_encoder", "trunk", "text", "text_model", "transformer")
 """Names of parts of a model: where all weights begin so, the file holds that part, and nothing is wrapped."""
 _DEEPEST = 3
+OPENAI_METADATA = {"input_resolution", "context_length", "vocab_size"}
+"""What OpenAI's own models keep among their weights: numbers, or tensors of one."""
 
 
 def find_weights(content: object) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -37,8 +39,11 @@ def find_weights(content: object) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if any(_is_averaged(other) for other, _ in found[1:]) and not _is_averaged(path):
         logger.info("The file holds averaged (EMA) weights too; the model's own are taken.")
     tensors = {name: value for name, value in best.items() if isinstance(value, Tensor)}
-    numbers = {name: value for name, value in best.items() if isinstance(value, (int, float, str))}
-    return unwrapped(tensors), numbers
+    numbers: dict[str, Any] = {name: value for name, value in best.items() if isinstance(value, (int, float, str))}
+    weights = unwrapped(tensors)
+    for name in OPENAI_METADATA & weights.keys():
+        numbers[name] = weights.pop(name).tolist()
+    return weights, numbers
 
 
 def _candidates(content: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:

@@ -18,13 +18,23 @@ from ..errors import UserError
 from ..options import SegmenterOptions, Task
 from ..runtime import StageClock, resolve_device
 from ..segmenter import TextRegionSegmenter
-from ..weights import check_sam2, resolve_clip, uses_miniatures
+from ..weights import find_models, uses_miniatures
 
 MINIATURE_NOTE = (
     "Using the bundled miniatures, which know rendered scenes only; real models for photographs: "
     "--clip_pretrained openai --sam2_checkpoint facebook/sam2.1-hiera-large"
 )
 _OWN_LOGGERS = ("textregion", "eval", "utils", "__main__")
+
+MODEL_NAMES = (
+    "clip_architecture",
+    "clip_pretrained",
+    "clip_download_root",
+    "tokenizer",
+    "sam2_checkpoint",
+    "model_cfg",
+)
+"""Options that say which weights, as :func:`textregion.weights.load_parts` names them."""
 
 _METHOD_HELP: dict[str, str] = {
     "resize_method": "multi_resolution: the whole picture and tiles of it; resize: one square view",
@@ -136,8 +146,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("models", "None named: the bundled miniatures, which know rendered scenes only.")
     group.add_argument(
         "--clip_pretrained",
-        metavar="TAG",
-        help="openai, laion2b_s32b_b79k, siglip2, meta, any open_clip tag, or a file",
+        metavar="TAG|FILE",
+        help="openai, laion2b_s32b_b79k, siglip2, meta, any open_clip tag, a file, a folder, or hf-hub:org/name",
     )
     group.add_argument(
         "--clip_architecture", metavar="NAME", help="ViT-B/16, ViT-L/14@336px, ViT-B-16-SigLIP2, PE-Core-L14-336, ..."
@@ -145,7 +155,14 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--clip_download_root", metavar="DIR", help="folder that downloaded image-text models are kept in"
     )
-    group.add_argument("--sam2_checkpoint", metavar="FILE|ID", help="a file, or a hub id: facebook/sam2.1-hiera-large")
+    group.add_argument(
+        "--tokenizer",
+        metavar="DIR|ID",
+        help="tokenizer of the image-text model: a folder, or a hub id; default: one beside the weights, or its own",
+    )
+    group.add_argument(
+        "--sam2_checkpoint", metavar="FILE|ID", help="a file, a folder, or a hub id: facebook/sam2.1-hiera-large"
+    )
     group.add_argument(
         "--model_cfg", metavar="CFG", help="SAM 2's config, where the checkpoint's name does not tell it"
     )
@@ -204,8 +221,7 @@ def check_model_options(args: argparse.Namespace, task: Task, extra_options: Map
     SegmenterOptions.for_task(task, **{**(extra_options or {}), **method_options(args)})
     resolve_device(args.device)
     if not _wants_miniatures(args):
-        resolve_clip(args.clip_architecture, args.clip_pretrained)
-        check_sam2(args.sam2_checkpoint, args.model_cfg)
+        find_models(**model_names(args))
     elif args.model_cfg is not None:
         raise UserError("--model_cfg is the config of a real SAM 2: name its weights with --sam2_checkpoint too.")
 
@@ -232,11 +248,7 @@ def load_segmenter(
     if _wants_miniatures(args) and os.environ.get("RANK", "0") == "0":
         print(MINIATURE_NOTE, flush=True)
     return TextRegionSegmenter.from_pretrained(
-        clip_architecture=args.clip_architecture,
-        clip_pretrained=args.clip_pretrained,
-        clip_download_root=args.clip_download_root,
-        sam2_checkpoint=args.sam2_checkpoint,
-        model_cfg=args.model_cfg,
+        **model_names(args),
         device=args.device,
         dtype=args.dtype,
         sam2_dtype=args.sam2_dtype,
@@ -247,6 +259,11 @@ def load_segmenter(
         compiled=args.compile,
         clock=clock,
     )
+
+
+def model_names(args: argparse.Namespace) -> dict[str, Any]:
+    """The options that say which weights, by the names that the library has for them."""
+    return {name: getattr(args, name) for name in MODEL_NAMES}
 
 
 def _wants_miniatures(args: argparse.Namespace) -> bool:

@@ -17,15 +17,13 @@ from .. import published as as_published
 from ..checkpoints.reading import read_checkpoint
 from ..encoders.base import Encoder, Preprocess
 from ..encoders.loading import load_encoder
-from ..encoders.names import DEFAULT_ARCHITECTURE, resolve_architecture, resolve_pretrained
 from ..errors import UserError, reason_of
 from ..masks import MaskGenerator
 from ..options import PRESETS, SegmenterOptions, Task
 from ..runtime import DtypeName, Precision, resolve_device
 from ..text import TextBank
-from .sam2 import check_sam2, load_sam2
-
-DEFAULT_CLIP = "openai"
+from .sam2 import DEFAULT_SAM2, load_sam2
+from .sources import fetch_models, find_models
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,7 @@ def load_parts(
     clip_download_root: str | os.PathLike[str] | None = None,
     sam2_checkpoint: str | os.PathLike[str] | None = None,
     model_cfg: str | os.PathLike[str] | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
     device: str | torch.device | None = None,
     dtype: DtypeName | None = None,
     sam2_dtype: DtypeName | None = None,
@@ -61,8 +60,9 @@ def load_parts(
         clip_architecture, clip_pretrained: see :func:`textregion.load_encoder`. Naming any real model switches both:
             the other then is openai's ViT-L/14@336px or facebook/sam2.1-hiera-large.
         clip_download_root: folder that downloads are kept in.
-        sam2_checkpoint: a file or a hub id.
+        sam2_checkpoint: a file, a folder with one, or a hub id.
         model_cfg: SAM 2's config, a name inside the sam2 package or a YAML file; None: by the checkpoint's name.
+        tokenizer: a folder or a repository of the hub; None: one beside the weights, or the architecture's own.
         device: cpu, cuda, mps; None: the best there is.
         dtype: fp32 or bf16 (autocast of the frozen models); None: fp32.
         sam2_dtype: SAM 2's, where it differs; None: dtype, or what ``published`` says where that is None too.
@@ -84,10 +84,13 @@ def load_parts(
         encoder, suited = load_miniature_clip(where)
         model = load_sam2(_bundled("sam2_miniature.safetensors"), _bundled("sam2_miniature.yaml"), where)
     else:
-        architecture, pretrained = resolve_clip(clip_architecture, clip_pretrained)
-        checkpoint = check_sam2(sam2_checkpoint, model_cfg)
-        model = load_sam2(checkpoint, model_cfg, where)
-        encoder = load_encoder(architecture, pretrained, device=where, cache_dir=clip_download_root)
+        fetch_models(
+            find_models(clip_architecture, clip_pretrained, clip_download_root, tokenizer, sam2_checkpoint, model_cfg)
+        )
+        model = load_sam2(sam2_checkpoint or DEFAULT_SAM2, model_cfg, where)
+        encoder = load_encoder(
+            clip_architecture, clip_pretrained, tokenizer=tokenizer, device=where, cache_dir=clip_download_root
+        )
     if compiled:
         _compile(encoder, model, where)
     if not isinstance(options, SegmenterOptions):
@@ -103,6 +106,7 @@ def load_text_bank(
     clip_architecture: str | None = None,
     clip_pretrained: str | None = None,
     clip_download_root: str | os.PathLike[str] | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
     sam2_checkpoint: str | os.PathLike[str] | None = None,
     device: str | torch.device | None = None,
     dtype: DtypeName = "fp32",
@@ -117,8 +121,9 @@ def load_text_bank(
     if uses_miniatures(clip_architecture, clip_pretrained, sam2_checkpoint):
         encoder, _ = load_miniature_clip(where)
     else:
-        architecture, pretrained = resolve_clip(clip_architecture, clip_pretrained)
-        encoder = load_encoder(architecture, pretrained, device=where, cache_dir=clip_download_root)
+        encoder = load_encoder(
+            clip_architecture, clip_pretrained, tokenizer=tokenizer, device=where, cache_dir=clip_download_root
+        )
     return TextBank(encoder, text_cache, Precision(dtype))
 
 
@@ -135,21 +140,6 @@ def _compile(encoder: Any, sam2_model: Any, device: torch.device) -> None:
 def uses_miniatures(*names: object) -> bool:
     """True where no real model was named."""
     return all(name is None for name in names)
-
-
-def resolve_clip(architecture: str | None, pretrained: str | None) -> tuple[str, str]:
-    """open_clip's names of the architecture and weights that are meant, each the other's default; loads nothing.
-
-    Raises:
-        UserError: an unknown architecture or tag, or weights that do not tell their architecture.
-    """
-    if architecture is None:
-        pretrained = pretrained or DEFAULT_CLIP
-        architecture = DEFAULT_ARCHITECTURE.get(pretrained)
-    if architecture is None:
-        raise UserError(f"Say which architecture the weights {pretrained!r} belong to: add --clip_architecture.")
-    name = resolve_architecture(architecture)
-    return name, resolve_pretrained(name, pretrained)
 
 
 def load_miniature_clip(device: torch.device | str = "cpu") -> tuple[Encoder, dict[str, Any]]:

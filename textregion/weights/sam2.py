@@ -1,10 +1,11 @@
-"""SAM 2 by a file or a hub id: its config, read without trusting it, its weights, the model."""
+"""SAM 2 by a file, a folder or a hub id: its config, read without trusting it, its weights, the model."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,38 @@ from omegaconf import OmegaConf
 from sam2.modeling.sam2_base import SAM2Base
 from torch import nn
 
+from ..checkpoints.hub import Need, fetch
+from ..checkpoints.naming import naming_of, what_is_wrong
 from ..checkpoints.reading import read_checkpoint
+from ..checkpoints.sam2_names import from_transformers
+from ..encoders.folders import TRANSFORMERS_WEIGHTS, snapshot
 from ..errors import UserError, reason_of
 from ..runtime import resolve_device
 
 DEFAULT_SAM2 = "facebook/sam2.1-hiera-large"
 _SIZES = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
+_BYTES = {"t": 156_000_000, "s": 184_000_000, "b+": 324_000_000, "l": 898_000_000}
+"""About how large the published files are."""
 _NAME = re.compile(r"sam2(?P<minor>\.1)?[-_]hiera[-_](?P<size>tiny|small|base[-_]plus|large)")
 
 
-def check_sam2(checkpoint: str | os.PathLike[str] | None, model_cfg: str | os.PathLike[str] | None) -> str:
-    """The checkpoint that is meant, facebook/sam2.1-hiera-large where none is named; loads nothing.
+@dataclass(frozen=True)
+class Sam2Source:
+    """SAM 2 weights: what is known of them before they are loaded."""
+
+    name: str
+    config: Path
+    weights: Path | None
+    """Their file; None: it is among ``needs``."""
+    needs: tuple[Need, ...] = ()
+
+
+def find_sam2(checkpoint: str | os.PathLike[str] | None, model_cfg: str | os.PathLike[str] | None) -> Sam2Source:
+    """The weights that are meant, facebook/sam2.1-hiera-large where none are named; asks no network.
+
+    Args:
+        checkpoint: a file, a folder with one, or a hub id.
+        model_cfg: a YAML file or a name inside the sam2 package; None: by the checkpoint's name.
 
     Raises:
         UserError: neither a file nor a known hub id, or a config that is unknown or cannot be told from the name.
@@ -33,11 +55,29 @@ def check_sam2(checkpoint: str | os.PathLike[str] | None, model_cfg: str | os.Pa
     from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES
 
     name = DEFAULT_SAM2 if checkpoint is None else os.fspath(checkpoint)
-    if not os.path.exists(name) and name not in HF_MODEL_ID_TO_FILENAMES:
+    if os.path.isdir(name):
+        path = _in_folder(snapshot(Path(name)))
+        return Sam2Source(name, _sam2_config(path, model_cfg), path)
+    if os.path.exists(name):
+        return Sam2Source(name, _sam2_config(Path(name), model_cfg), Path(name))
+    name = name.removeprefix("hf-hub:")
+    if name not in HF_MODEL_ID_TO_FILENAMES:
         known = ", ".join(HF_MODEL_ID_TO_FILENAMES)
         raise UserError(f"SAM 2 checkpoint {name!r} is neither a file nor a hub id: use a file, or one of {known}.")
-    _sam2_config(name, model_cfg)
-    return name
+    config = _sam2_config(Path(name), model_cfg)
+    size = _BYTES[config.stem.rpartition("_")[2]]
+    need = Need(name, (HF_MODEL_ID_TO_FILENAMES[name][1], TRANSFORMERS_WEIGHTS[0]), size)
+    return Sam2Source(name, config, need.path, () if need.path else (need,))
+
+
+def _in_folder(folder: Path) -> Path:
+    """SAM 2's file in a folder, Meta's before transformers'."""
+    found = sorted(path for path in folder.iterdir() if path.suffix in (".pt", ".pth", ".safetensors", ".bin"))
+    named = [path for path in found if _NAME.search(path.name)] or found
+    if len(named) != 1:
+        holds = "no weights" if not named else f"several files of weights ({', '.join(path.name for path in named)})"
+        raise UserError(f"Folder {os.fspath(folder)!r} holds {holds} of SAM 2: give the file.")
+    return named[0]
 
 
 def load_sam2(
@@ -48,7 +88,8 @@ def load_sam2(
     """A frozen SAM 2 or 2.1 model, built without postprocessing.
 
     Args:
-        checkpoint: a ``.pt`` or ``.safetensors`` file, or a hub id such as ``facebook/sam2.1-hiera-large``.
+        checkpoint: a ``.pt`` or ``.safetensors`` file, also in transformers' naming, a folder with one, or a hub id
+            such as ``facebook/sam2.1-hiera-large``.
         model_cfg: a YAML file or a name inside the sam2 package; None: by the checkpoint's name.
         device: where to run; None: the best there is.
 
@@ -56,48 +97,46 @@ def load_sam2(
         UserError: a checkpoint that cannot be had or does not fit, or a config that is wrong.
     """
     where, _ = resolve_device(device)
-    name = check_sam2(checkpoint, model_cfg)
-    config = _sam2_config(name, model_cfg)
-    path = Path(name) if os.path.exists(name) else _download_sam2(name)
-    model = build_sam2(config)
-    state = read_checkpoint(path).tensors
+    source = find_sam2(checkpoint, model_cfg)
+    if source.needs:
+        fetch(source.needs)
+        source = find_sam2(checkpoint, model_cfg)
+    assert source.weights is not None  # what was missing was fetched
+    model = build_sam2(source.config)
+    tensors = read_checkpoint(source.weights).tensors
+    wrong = what_is_wrong(tensors, "SAM 2")
+    if wrong is not None:
+        raise UserError(f"SAM 2 checkpoint {source.name!r} {wrong}.")
     try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
+        if naming_of(tensors) == "transformers SAM 2":
+            tensors = from_transformers(tensors, model)
+        model.load_state_dict(tensors)
+    except (RuntimeError, LookupError) as error:
         raise UserError(
-            f"SAM 2 checkpoint {name!r} does not fit the config {config.name} ({reason_of(error)}): "
+            f"SAM 2 checkpoint {source.name!r} does not fit the config {source.config.name} ({reason_of(error)}): "
             "name its own with --model_cfg."
         ) from None
     return model.to(where).eval().requires_grad_(False)
 
 
-def _sam2_config(checkpoint: str, model_cfg: str | os.PathLike[str] | None) -> Path:
+def _sam2_config(checkpoint: Path, model_cfg: str | os.PathLike[str] | None) -> Path:
     package = Path(sam2.__file__).parent
     if model_cfg is not None:
         for path in (Path(model_cfg), package / model_cfg, package / "configs" / model_cfg):
             if path.is_file():
                 return path
         raise UserError(f"SAM 2 config {os.fspath(model_cfg)!r} is neither a file nor a name inside the sam2 package.")
-    match = _NAME.search(Path(checkpoint).name)
+    absolute = Path(os.path.abspath(checkpoint))
+    # In the hub's cache, the repository's name stands three folders above.
+    names = [checkpoint.name, *(folder.name for folder in list(absolute.parents)[:3])]
+    match = next(filter(None, map(_NAME.search, names)), None)
     if match is None:
         raise UserError(
-            f"The name of SAM 2 checkpoint {checkpoint!r} does not tell its size: name its config with --model_cfg, "
-            "for instance configs/sam2.1/sam2.1_hiera_l.yaml."
+            f"The name of SAM 2 checkpoint {os.fspath(checkpoint)!r} does not tell its size: name its config with "
+            "--model_cfg, for instance configs/sam2.1/sam2.1_hiera_l.yaml."
         )
     version = "sam2" + (match["minor"] or "")
     return package / "configs" / version / f"{version}_hiera_{_SIZES[match['size'].replace('-', '_')]}.yaml"
-
-
-def _download_sam2(name: str) -> Path:
-    from huggingface_hub import hf_hub_download
-    from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES
-
-    try:
-        return Path(hf_hub_download(repo_id=name, filename=HF_MODEL_ID_TO_FILENAMES[name][1]))
-    except Exception as error:  # the hub's client raises errors of many libraries; all mean the same to a user
-        raise UserError(
-            f"SAM 2 checkpoint {name!r} could not be downloaded ({reason_of(error)}): give a file."
-        ) from None
 
 
 def build_sam2(config: Path) -> nn.Module:
