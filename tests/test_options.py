@@ -82,3 +82,80 @@ def test_an_unknown_task_is_refused() -> None:
 def test_what_is_no_mapping_of_known_names_is_refused(values: Any) -> None:
     with pytest.raises(UserError, match=r"must be a mapping|did you mean 'points_per_side'"):
         SegmenterOptions.from_mapping(values)
+
+
+def test_every_default_is_that_of_the_method() -> None:
+    expected: dict[str, Any] = {
+        "resize_method": "multi_resolution",
+        "scale": (2016, 672),
+        "crop_size": None,
+        "global_views": 1,
+        "upsample_times": 1,
+        "view_batch": 0,
+        "points_per_side": 16,
+        "pred_iou_thresh": 0.6,
+        "stability_score_thresh": 0.6,
+        "box_nms_thresh": 0.9,
+        "min_size": 100,
+        "fuse_mask": True,
+        "fuse_mask_threshold": 0.8,
+        "fuse_box_iou": 0.2,
+        "points_per_batch": 0,
+        "mask_size": "resized",
+        "mask_type": "soft",
+        "remove_global_patch": True,
+        "global_patch_threshold": 0.07,
+        "pool_feature": "value",
+        "pool_mlp": True,
+        "normalize_values": True,
+        "region_logit_scale": 50.0,
+        "uncovered": "uniform",
+        "prob_thd": 0.0,
+        "output_size": "original",
+    }
+    defaults = SegmenterOptions().as_dict()
+    assert {name: defaults[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "outside"),
+    [
+        ("pred_iou_thresh", [0, 1, 0.0, 1.0], [-0.001, 1.001, True]),
+        ("stability_score_thresh", [0, 1], [-0.001, 1.001]),
+        ("box_nms_thresh", [0, 1], [-0.001, 1.001]),
+        ("fuse_mask_threshold", [0, 1], [-0.001, 1.001]),
+        ("fuse_box_iou", [0, 1], [-0.001, 1.001]),
+        ("prob_thd", [0, 1], [-0.001, 1.001]),
+        ("points_per_side", [1, 256], [0, 257, 1.0]),
+        ("upsample_times", [1, 16], [0, 17, 2.0]),
+        ("crop_size", [None, 1, 4096], [0, 4097, 2.0]),
+        ("global_views", [1, 2], [0, 3]),
+        ("min_size", [0, 1], [-1, 0.5]),
+        ("points_per_batch", [0, 1], [-1, True]),
+        ("view_batch", [0, 1], [-1, 0.5]),
+        ("scale", [(1, 1), (65536, 1), [1, 65536]], [(0, 1), (1, 65537), (1, 2, 3), (1.0, 2), 5]),
+        ("global_patch_threshold", [-5, 9e29, 0], [1e30, True]),
+        ("region_logit_scale", [-5, 9e29, 0], [1e30, -1e30, "50"]),
+        ("fuse_mask", [True, False], [0, 1]),
+        ("pool_mlp", [True, False], [0]),
+        ("normalize_values", [True, False], [0]),
+        ("remove_global_patch", [True, False], [0]),
+        ("resize_method", ["multi_resolution", "resize"], ["resized", None]),
+        ("pool_feature", ["value", "input", "output"], ["values"]),
+        ("mask_size", ["resized", "original"], ["resize"]),
+        ("output_size", ["resized", "original"], ["resize"]),
+        ("uncovered", ["uniform", "first", "dense"], ["none"]),
+        ("mask_type", ["soft", "hard"], ["binary"]),
+    ],
+)
+def test_ranges_end_where_they_say(name: str, inside: list[Any], outside: list[Any]) -> None:
+    for value in inside:
+        SegmenterOptions().replace(**{name: value})
+    for value in outside:
+        with pytest.raises(UserError, match=name):
+            SegmenterOptions().replace(**{name: value})
+
+
+def test_a_tasks_preset_gives_way_to_what_is_asked_for() -> None:
+    options = SegmenterOptions.for_task("reasoning", min_size=5, prob_thd=0.5)
+    assert (options.min_size, options.prob_thd, options.uncovered, options.pool_mlp) == (5, 0.5, "first", False)

@@ -112,3 +112,20 @@ def test_empty_ground_truth() -> None:
     assert math.isnan(mean_giou([])) and math.isnan(cumulative_ciou([]))
     with pytest.raises(ValueError, match="differ in size"):
         foreground_counts(found, np.zeros((4, 5), np.uint8))
+
+
+def test_of_parts_of_one_size_the_first_is_taken() -> None:
+    mask = np.zeros((5, 9), bool)
+    mask[1, 1:4] = mask[1, 5:8] = mask[3, 3:6] = True
+    part = largest_component(mask)
+    assert part.sum() == 3 and part[1, 1:4].all()
+    assert part.dtype == np.bool_
+
+
+def test_a_box_that_only_touches_does_not_replace_the_masks() -> None:
+    assert snap_to_detection((0.0, 0.0, 10.0, 10.0), [(10.0, 0.0, 5.0, 5.0)]) == (0.0, 0.0, 10.0, 10.0)
+
+
+def test_sizes_that_differ_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(2, 3\) and ground truth \(3, 2\)"):
+        foreground_counts(np.zeros((2, 3), bool), np.zeros((3, 2), np.uint8))

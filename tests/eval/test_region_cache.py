@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +118,12 @@ def test_regions_of_another_precision_or_model_are_made_anew(
     masks = TextRegionSegmenter(clip_encoder, MaskGenerator(generator.model, generator.options, Precision("bf16")))
     other = TextRegionSegmenter(encoders["pe"], generator, generator.options.replace(crop_size=None))
     pe = TextRegionSegmenter(clip_encoder, generator, generator.options.replace(crop_size=None))
-    for segmenter in (plain, rounded, masks, other, pe):
+    wide = copy.copy(clip_encoder)
+    wide.crop_size = 192
+    of_wide = TextRegionSegmenter(wide, generator, generator.options.replace(crop_size=None))
+    for segmenter in (plain, rounded, masks, other, pe, of_wide):
         assert count(segmenter, tmp_path) == (1, 0)
-    for segmenter in (plain, rounded, masks, other, pe):
+    for segmenter in (plain, rounded, masks, other, pe, of_wide):
         assert count(segmenter, tmp_path) == (0, 1)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,12 +18,24 @@ from eval.reason_seg import task as reason_seg
 from eval.reason_seg.files import Query
 from eval.referring import task as referring
 from eval.referring.files import Expression
+from eval.shared import runner
 from eval.shared.processes import Processes
 from eval.shared.records import Record
-from eval.shared.runner import Outcome, Picture, digest_of, run_pictures
+from eval.shared.region_cache import RegionCache
+from eval.shared.runner import (
+    Outcome,
+    Picture,
+    add_run_options,
+    check_run_options,
+    digest_of,
+    evaluate,
+    print_outcome,
+    run_pictures,
+)
 from eval.shared.work_dir import WorkDir
-from textregion import RegionMasks, RegionTokens
+from textregion import RegionMasks, RegionTokens, SegmenterOptions, UserError
 from textregion.image import RGB
+from textregion.runtime import Precision
 
 
 class GivenRegions:
@@ -190,3 +205,118 @@ def test_a_key_depends_on_every_fact() -> None:
     assert known == digest_of("kite", (1.0, 2.0), True)
     others = [digest_of("kites", [1.0, 2.0], True), digest_of("kite", [1.0, 2.5], True), digest_of("kite", [1.0, 2.0])]
     assert len({known, *others}) == 4
+
+
+def evaluated(
+    pictures: list[Picture],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any] | None = None,
+    asked: dict[str, Any] | None = None,
+    models: str = "a",
+    **given: Any,
+) -> dict[str, Any]:
+    """What results.json holds after a run with a segmenter that only has a name."""
+    loaded: list[tuple[Any, ...]] = []
+
+    def load(args: argparse.Namespace, task: str) -> Any:
+        loaded.append((task, args.device))
+        encoder = SimpleNamespace(name="a", crop_size=96, device="cpu")
+        options = SegmenterOptions.for_task("referring", **given.get("options", {}))
+        return SimpleNamespace(options=options, model_names={"encoder": models}, precision=Precision(), encoder=encoder)
+
+    monkeypatch.setattr(runner, "load_segmenter", load)
+    monkeypatch.setattr(Processes, "device", lambda self, name: f"{name}:{self.rank}")
+    monkeypatch.setattr(RegionCache, "encode", lambda self, image, path: GivenRegions().encode(image, path))
+    parser = argparse.ArgumentParser()
+    add_run_options(parser, str(folder))
+    args = parser.parse_args(["--dtype", given.get("dtype", "fp32"), "--device", "cuda"])
+    done = evaluate(
+        args,
+        "referring",
+        pictures,
+        lambda segmenter: judge,
+        lambda outcome: {"examples": len(outcome.records)},
+        settings={"detector_boxes": True} if settings is None else settings,
+        asked={"limit": 3} if asked is None else asked,
+    )
+    assert done is not None
+    assert loaded == [("referring", "cuda:0")]
+    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return results
+
+
+def test_results_say_what_was_asked_and_how_long_it_took(
+    pictures: list[Picture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = evaluated(pictures, tmp_path / "log", monkeypatch)
+    assert (results["task"], results["examples"]) == ("referring", 14)
+    settings = results["settings"]
+    assert (settings["models"], settings["dtype"]) == ({"encoder": "a"}, "fp32")
+    assert (settings["detector_boxes"], settings["limit"]) == (True, 3)
+    assert settings["options"]["scale"] == [2016, 2016]
+    assert set(results["timing"]) == {"seconds", "pictures_encoded", "pictures_from_cache"}
+    assert 0 < results["timing"]["seconds"] < 60
+
+
+def test_records_belong_to_models_precision_options_and_settings_but_not_to_what_was_asked(
+    pictures: list[Picture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "log"
+    evaluated(pictures, folder, monkeypatch)
+    for change, said in (
+        ({"models": "b"}, "models.encoder = 'a'.*'b'"),
+        ({"dtype": "bf16"}, "dtype = 'fp32'.*'bf16'"),
+        ({"options": {"min_size": 7}}, "options.min_size = 100.*7"),
+        ({"settings": {"detector_boxes": False}}, "detector_boxes = True.*False"),
+        ({"settings": {}}, "detector_boxes = True.*None"),
+    ):
+        with pytest.raises(UserError, match=said):
+            evaluated(pictures, folder, monkeypatch, **change)
+    assert evaluated(pictures[:2], folder, monkeypatch, asked={"limit": 2})["examples"] == 14
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--limit", "0"], "--limit must be at least 1, but got 0"),
+        (["--limit", "-1"], "--limit"),
+        (["--cache-gb", "0"], "--cache-gb must be more than 0, but got 0"),
+        (["--launcher", "pytorch"], "torchrun"),
+        (["--min_size", "-1"], "min_size"),
+        (["--limit", "1", "--cache-gb", "0.001"], None),
+        ([], None),
+    ],
+)
+def test_run_options_are_checked(given: list[str], said: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    parser = argparse.ArgumentParser()
+    add_run_options(parser, "logs/here")
+    args = parser.parse_args(given)
+    if said is None:
+        check_run_options(args, "referring")
+        assert (args.log_dir, args.cache, args.show_dir, args.launcher) == (Path("logs/here"), None, None, "none")
+        assert args.cache_gb == (0.001 if given else 20.0)
+        assert args.limit == (1 if given else None)
+    else:
+        with pytest.raises(UserError, match=said):
+            check_run_options(args, "referring")
+
+
+def test_unreadable_pictures_are_printed_and_make_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert print_outcome(Outcome({}, {}), Path("logs")) == 0
+    assert capsys.readouterr().out == "Results: logs/results.json\n"
+    assert print_outcome(Outcome({}, {"a.jpg": "It is empty.", "b.jpg": "It is gone."}), Path("logs")) == 1
+    assert capsys.readouterr().out.splitlines()[1:] == ["Unreadable: It is empty.", "Unreadable: It is gone."]
+
+
+def test_the_tables_of_both_tasks() -> None:
+    row = {"accuracy": 0.25, "correct": 1, "expressions": 4, "not_found": 2, "chance_accuracy": float("nan")}
+    lines = referring.table({"splits": {"refcoco_val": row}}).splitlines()
+    assert lines[0].split() == ["split", "accuracy", "correct", "of", "nothing", "found", "chance"]
+    assert lines[1].split() == ["refcoco_val", "25.00", "1", "4", "2", "-"]
+    assert {len(line) for line in lines} == {69}
+    rows = {"short": {"giou": 0.5, "ciou": 0.25, "pictures": 3, "not_found": 1}}
+    lines = reason_seg.table({"subsets": rows}).splitlines()
+    assert lines[0].split() == ["subset", "gIoU", "cIoU", "n", "nothing", "found"]
+    assert lines[1].split() == ["short", "0.5000", "0.2500", "3", "1"]

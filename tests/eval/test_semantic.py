@@ -280,6 +280,32 @@ def test_records_of_changed_data_are_not_taken_up(
     assert len(records.read_text().splitlines()) == 1 + 4
 
 
+def test_a_finished_run_is_not_done_again_but_drawn_where_it_was_not(
+    uninterrupted: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, results = uninterrupted
+    records = folder / "whole/records.rank0.jsonl"
+    before = records.read_bytes()
+    counted: list[str] = []
+    count = RecordedIoUMetric._count
+    monkeypatch.setattr(
+        RecordedIoUMetric, "_count", lambda self, sample: counted.append(sample["img_path"]) or count(self, sample)
+    )
+    given = _command(folder, "--work-dir", str(folder / "whole"))
+    again = evaluate(_args(monkeypatch, *given))
+    assert again is not None
+    assert (again["mIoU"], again["pictures"]) == (results["mIoU"], COUNT)
+    shown = folder / "shown"
+    gone = sorted((shown / "labels").iterdir())[1:3]
+    contents = [path.read_bytes() for path in gone]
+    for path in gone:
+        path.unlink()
+    evaluate(_args(monkeypatch, *given, "--show-dir", str(shown)))
+    assert [path.read_bytes() for path in gone] == contents
+    assert counted == []
+    assert records.read_bytes() == before
+
+
 def test_killed_and_continued_in_two_processes(uninterrupted: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = uninterrupted
     given = _command(folder, "--work-dir", str(folder / "killed"))
