@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from eval.reason_seg import task as reason_seg
 from eval.reason_seg.files import Query
@@ -33,7 +34,15 @@ from eval.shared.runner import (
     run_pictures,
 )
 from eval.shared.work_dir import WorkDir
-from textregion import RegionMasks, RegionTokens, SegmenterOptions, UserError
+from textregion import (
+    Encoder,
+    MaskGenerator,
+    RegionMasks,
+    RegionTokens,
+    SegmenterOptions,
+    TextRegionSegmenter,
+    UserError,
+)
 from textregion.image import RGB
 from textregion.runtime import Precision
 
@@ -207,73 +216,76 @@ def test_a_key_depends_on_every_fact() -> None:
     assert len({known, *others}) == 4
 
 
+@pytest.fixture
 def evaluated(
     pictures: list[Picture],
-    folder: Path,
+    tmp_path: Path,
+    clip_encoder: Encoder,
+    sam2_model: nn.Module,
     monkeypatch: pytest.MonkeyPatch,
-    settings: dict[str, Any] | None = None,
-    asked: dict[str, Any] | None = None,
-    models: str = "a",
-    **given: Any,
-) -> dict[str, Any]:
-    """What results.json holds after a run with a segmenter that only has a name."""
-    loaded: list[tuple[Any, ...]] = []
-
-    def load(args: argparse.Namespace, task: str) -> Any:
-        loaded.append((task, args.device))
-        encoder = SimpleNamespace(name="a", crop_size=96, device="cpu")
-        options = SegmenterOptions.for_task("referring", **given.get("options", {}))
-        return SimpleNamespace(options=options, model_names={"encoder": models}, precision=Precision(), encoder=encoder)
-
-    monkeypatch.setattr(runner, "load_segmenter", load)
+) -> Callable[..., dict[str, Any]]:
+    """A run with a segmenter that is never asked, and what its results.json holds."""
     monkeypatch.setattr(Processes, "device", lambda self, name: f"{name}:{self.rank}")
     monkeypatch.setattr(RegionCache, "encode", lambda self, image, path: GivenRegions().encode(image, path))
-    parser = argparse.ArgumentParser()
-    add_run_options(parser, str(folder))
-    args = parser.parse_args(["--dtype", given.get("dtype", "fp32"), "--device", "cuda"])
-    done = evaluate(
-        args,
-        "referring",
-        pictures,
-        lambda segmenter: judge,
-        lambda outcome: {"examples": len(outcome.records)},
-        settings={"detector_boxes": True} if settings is None else settings,
-        asked={"limit": 3} if asked is None else asked,
-    )
-    assert done is not None
-    assert loaded == [("referring", "cuda:0")]
-    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
-    return results
+
+    def run(
+        name: str = "a", dtype: Any = "fp32", settings: Any = None, limit: int = 7, **changes: Any
+    ) -> dict[str, Any]:
+        encoder = copy.copy(clip_encoder)
+        encoder.name = name
+        loaded: list[tuple[Any, ...]] = []
+
+        def load(args: argparse.Namespace, task: Any) -> TextRegionSegmenter:
+            loaded.append((task, args.device))
+            precision, options = Precision(args.dtype), SegmenterOptions.for_task(task, **changes)
+            generator = MaskGenerator(sam2_model, options, precision)
+            return TextRegionSegmenter(encoder, generator, precision=precision)
+
+        monkeypatch.setattr(runner, "load_segmenter", load)
+        parser = argparse.ArgumentParser()
+        add_run_options(parser, str(tmp_path / "log"))
+        done = evaluate(
+            parser.parse_args(["--dtype", dtype, "--device", "cuda"]),
+            "referring",
+            pictures[:limit],
+            lambda segmenter: judge,
+            lambda outcome: {"examples": len(outcome.records)},
+            settings={"detector_boxes": True} if settings is None else settings,
+            asked={"limit": limit},
+        )
+        assert done is not None
+        assert loaded == [("referring", "cuda:0")]
+        results: dict[str, Any] = json.loads((tmp_path / "log" / "results.json").read_text())
+        return results
+
+    return run
 
 
-def test_results_say_what_was_asked_and_how_long_it_took(
-    pictures: list[Picture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    results = evaluated(pictures, tmp_path / "log", monkeypatch)
+def test_results_say_what_was_asked_and_how_long_it_took(evaluated: Callable[..., dict[str, Any]]) -> None:
+    results = evaluated()
     assert (results["task"], results["examples"]) == ("referring", 14)
     settings = results["settings"]
-    assert (settings["models"], settings["dtype"]) == ({"encoder": "a"}, "fp32")
-    assert (settings["detector_boxes"], settings["limit"]) == (True, 3)
+    assert (settings["models"]["encoder"], settings["dtype"]) == ("a", "fp32")
+    assert (settings["detector_boxes"], settings["limit"]) == (True, 7)
     assert settings["options"]["scale"] == [2016, 2016]
     assert set(results["timing"]) == {"seconds", "pictures_encoded", "pictures_from_cache"}
     assert 0 < results["timing"]["seconds"] < 60
 
 
 def test_records_belong_to_models_precision_options_and_settings_but_not_to_what_was_asked(
-    pictures: list[Picture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    evaluated: Callable[..., dict[str, Any]],
 ) -> None:
-    folder = tmp_path / "log"
-    evaluated(pictures, folder, monkeypatch)
+    evaluated()
     for change, said in (
-        ({"models": "b"}, "models.encoder = 'a'.*'b'"),
+        ({"name": "b"}, "models.encoder = 'a'.*'b'"),
         ({"dtype": "bf16"}, "dtype = 'fp32'.*'bf16'"),
-        ({"options": {"min_size": 7}}, "options.min_size = 100.*7"),
+        ({"min_size": 7}, "options.min_size = 100.*7"),
         ({"settings": {"detector_boxes": False}}, "detector_boxes = True.*False"),
         ({"settings": {}}, "detector_boxes = True.*None"),
     ):
         with pytest.raises(UserError, match=said):
-            evaluated(pictures, folder, monkeypatch, **change)
-    assert evaluated(pictures[:2], folder, monkeypatch, asked={"limit": 2})["examples"] == 14
+            evaluated(**change)
+    assert evaluated(limit=2)["examples"] == 14
 
 
 @pytest.mark.parametrize(
