@@ -88,8 +88,10 @@ def test_every_default_is_that_of_the_method() -> None:
     expected: dict[str, Any] = {
         "resize_method": "multi_resolution",
         "scale": (2016, 672),
+        "square": "picture",
         "crop_size": None,
         "global_views": 1,
+        "antialias": True,
         "upsample_times": 1,
         "view_batch": 0,
         "points_per_side": 16,
@@ -129,7 +131,7 @@ def test_every_default_is_that_of_the_method() -> None:
         ("points_per_side", [1, 256], [0, 257, 1.0]),
         ("upsample_times", [1, 16], [0, 17, 2.0]),
         ("crop_size", [None, 1, 4096], [0, 4097, 2.0]),
-        ("global_views", [1, 2], [0, 3]),
+        ("global_views", [0, 1, 2], [-1, 3]),
         ("min_size", [0, 1], [-1, 0.5]),
         ("points_per_batch", [0, 1], [-1, True]),
         ("view_batch", [0, 1], [-1, 0.5]),
@@ -146,6 +148,8 @@ def test_every_default_is_that_of_the_method() -> None:
         ("output_size", ["resized", "original"], ["resize"]),
         ("uncovered", ["uniform", "first", "dense"], ["none"]),
         ("mask_type", ["soft", "hard"], ["binary"]),
+        ("square", ["picture"], ["both"]),
+        ("antialias", [True, False], [0]),
     ],
 )
 def test_ranges_end_where_they_say(name: str, inside: list[Any], outside: list[Any]) -> None:

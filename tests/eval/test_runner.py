@@ -20,6 +20,7 @@ from eval.reason_seg.files import Query
 from eval.referring import task as referring
 from eval.referring.files import Expression
 from eval.shared import runner
+from eval.shared.keys import digest_of
 from eval.shared.processes import Processes
 from eval.shared.records import Record
 from eval.shared.region_cache import RegionCache
@@ -28,7 +29,6 @@ from eval.shared.runner import (
     Picture,
     add_run_options,
     check_run_options,
-    digest_of,
     evaluate,
     print_outcome,
     run_pictures,
@@ -316,9 +316,10 @@ def test_run_options_are_checked(given: list[str], said: str | None, monkeypatch
 
 
 def test_unreadable_pictures_are_printed_and_make_status_1(capsys: pytest.CaptureFixture[str]) -> None:
-    assert print_outcome(Outcome({}, {}), Path("logs")) == 0
+    args = argparse.Namespace(log_dir=Path("logs"), record_log=True)
+    assert print_outcome(Outcome({}, {}), args) == 0
     assert capsys.readouterr().out == "Results: logs/results.json\n"
-    assert print_outcome(Outcome({}, {"a.jpg": "It is empty.", "b.jpg": "It is gone."}), Path("logs")) == 1
+    assert print_outcome(Outcome({}, {"a.jpg": "It is empty.", "b.jpg": "It is gone."}), args) == 1
     assert capsys.readouterr().out.splitlines()[1:] == ["Unreadable: It is empty.", "Unreadable: It is gone."]
 
 
