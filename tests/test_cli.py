@@ -120,6 +120,7 @@ def test_skipped_fields_have_no_flag(capsys: pytest.CaptureFixture[str]) -> None
         ("--clip_pretrained laion9", "add --clip_architecture"),
         ("--sam2_checkpoint nowhere.pt", "neither a file nor a hub id"),
         ("--model_cfg some.yaml", "--sam2_checkpoint"),
+        ("--templates nowhere.txt", "'nowhere.txt' are neither imagenet, simple, none nor a file"),
         ("--clip_pretrained openai --model_cfg some.yaml", "SAM 2 config 'some.yaml' is neither"),
     ],
 )
@@ -141,7 +142,7 @@ def test_options_given_go_over_the_scripts_own(
     cli.load_segmenter(args, "referring", extra_options={"min_size": 3, "scale": (9, 9)})
     assert asked["options"] == {"min_size": 3, "scale": [64, 32]}
     assert (asked["task"], asked["dtype"], asked["device"]) == ("referring", "bf16", "cpu")
-    assert (asked["sam2_dtype"], asked["published"]) == ("fp32", True)
+    assert (asked["sam2_dtype"], asked["published"], asked["templates"]) == ("fp32", True, "imagenet")
     out = capsys.readouterr().out
     assert out.count("\n") == 1  # one line says that these are the miniatures, and how to get real models
     assert "--clip_pretrained openai --sam2_checkpoint facebook/sam2.1-hiera-large" in out

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from textregion import published
+from textregion import UserError, published
 from textregion.options import PRESETS, Task
-from textregion.weights import load_parts
+from textregion.weights import load_parts, load_text_bank
 
 
 def test_sam2_ran_in_bf16_on_a_gpu_except_for_reasoning() -> None:
@@ -40,6 +40,15 @@ def test_precisions_of_the_two_models(
     parts = load_parts(device="cpu", **asked)  # type: ignore[arg-type]
     assert (parts.precision.dtype, parts.mask_generator.precision.dtype) == dtypes
     assert parts.options.antialias is ("published" not in asked)
+
+
+def test_templates_reach_both_kinds_of_text_banks() -> None:
+    assert load_parts(device="cpu").text.templates.setting == "imagenet"
+    assert load_parts(device="cpu", templates=["a {}"]).text.templates.texts == ("a {}",)
+    assert load_text_bank(device="cpu", templates="simple").templates.setting == "simple"
+    for load in (load_parts, load_text_bank):
+        with pytest.raises(UserError, match="neither imagenet"):
+            load(device="cpu", templates="a {}")  # type: ignore[operator]
 
 
 def test_what_is_given_goes_over_the_preset_and_that_over_the_tasks() -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from textregion import Encoder, UserError
 from textregion.runtime import Precision
+from textregion.templates import IMAGENET, load_templates
 from textregion.text import TextBank
 
 
@@ -87,6 +88,27 @@ def test_a_cached_word_serves_its_own_precision_alone(counting: CountingEncoder,
     assert torch.equal(encode(Precision()), precise)
     assert torch.equal(encode(Precision("bf16")), rounded)
     assert counting.encoded == 160
+
+
+def test_templates_are_the_callers_and_each_has_words_of_its_own_in_the_cache(
+    counting: CountingEncoder, clip_encoder: Encoder, tmp_path: Path
+) -> None:
+    mine = load_templates(["a {}", "the {}, large"])
+    banks = {
+        texts: TextBank(counting, tmp_path, templates=templates)  # type: ignore[arg-type]
+        for texts, templates in ((1, load_templates("none")), (7, load_templates("simple")), (2, mine), (80, IMAGENET))
+    }
+    found = {texts: bank.encode(["red truck", "dog"]) for texts, bank in banks.items()}
+    assert counting.encoded == 2 * (1 + 7 + 2 + 80)
+    bare = clip_encoder.encode_text(clip_encoder.tokenize(["red truck", "dog"]))
+    torch.testing.assert_close(found[1], bare, atol=1e-6, rtol=0)
+    features = clip_encoder.encode_text(clip_encoder.tokenize(["a dog", "the dog, large"]))
+    torch.testing.assert_close(found[2][1], F.normalize(features.mean(0), dim=0))
+    for texts, bank in banks.items():
+        again = TextBank(counting, tmp_path, templates=bank.templates)  # type: ignore[arg-type]
+        assert torch.equal(again.encode(["dog"])[0], found[texts][1])
+    assert counting.encoded == 2 * (1 + 7 + 2 + 80)
+    torch.testing.assert_close(TextBank(clip_encoder).encode(["dog"])[0], found[80][1])
 
 
 @pytest.mark.parametrize("kind", ["NaN", "twice as long", "of 64 bits", "of 16 bits", "in a row", "of another name"])

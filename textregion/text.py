@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -19,21 +18,24 @@ from torch import Tensor
 from .encoders.base import Encoder
 from .errors import UserError
 from .runtime import Precision
+from .templates import IMAGENET, Templates
 from .words import is_word
 
 logger = logging.getLogger(__name__)
 
 TEXTS_PER_BATCH = 320
-"""Four words of 80 templates each: large enough to keep a CPU or GPU busy, small in memory."""
+"""Four words of 80 templates each, or more of fewer: large enough to keep a CPU or GPU busy, small in memory."""
 
 
 class TextBank:
-    """Word embeddings of one encoder: each word is put into the 80 ImageNet templates once and remembered.
+    """Word embeddings of one encoder: each word is put into all templates once and remembered.
 
     Args:
         encoder: whose text tower is asked.
-        cache_dir: folder to keep embeddings in between runs, keyed by encoder name and word; None: memory only.
+        cache_dir: folder to keep embeddings in between runs, keyed by encoder name, templates and word; None: memory
+            only.
         precision: autocast of the text tower.
+        templates: what a word is put into; the 80 of ImageNet by default.
     """
 
     def __init__(
@@ -41,7 +43,9 @@ class TextBank:
         encoder: Encoder,
         cache_dir: str | os.PathLike[str] | None = None,
         precision: Precision | None = None,
+        templates: Templates = IMAGENET,
     ) -> None:
+        self.templates = templates
         self._encoder = encoder
         self._precision = precision or Precision()
         self._cache_dir = Path(cache_dir) if cache_dir is not None else None
@@ -65,7 +69,7 @@ class TextBank:
                 raise UserError(f"Every word must be text that is not blank, but got {_shorten(repr(word))}.")
         missing = [word for word in dict.fromkeys(words) if word not in self._known]
         missing = [word for word in missing if not self._load(word)]
-        words_at_a_time = max(1, TEXTS_PER_BATCH // len(OPENAI_IMAGENET_TEMPLATES))
+        words_at_a_time = max(1, TEXTS_PER_BATCH // len(self.templates))
         for start in range(0, len(missing), words_at_a_time):
             batch = missing[start : start + words_at_a_time]
             for word, embedding in zip(batch, self._ensemble(batch)):
@@ -76,7 +80,7 @@ class TextBank:
     @torch.no_grad()
     def _ensemble(self, words: Sequence[str]) -> Tensor:
         """(K, D): mean over templates of normalised features, normalised."""
-        texts = [template(word) for word in words for template in OPENAI_IMAGENET_TEMPLATES]
+        texts = [text for word in words for text in self.templates.fill(word)]
         tokens = self._encoder.tokenize(texts)
         self._warn_truncated(words, tokens)
         with self._precision.autocast(self._encoder.device):
@@ -94,7 +98,7 @@ class TextBank:
     def _path(self, word: str) -> Path | None:
         if self._cache_dir is None:
             return None
-        key = "\0".join([self._encoder.name, self._precision.dtype, word])
+        key = "\0".join([self._encoder.name, self._precision.dtype, repr(self.templates.texts), word])
         return self._cache_dir / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
 
     def _load(self, word: str) -> bool:

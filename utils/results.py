@@ -21,10 +21,19 @@ PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "sam2", "numpy", 
 
 
 def settings_of(segmenter: TextRegionSegmenter, **data: Any) -> dict[str, Any]:
-    """Every setting that a number depends on, as plain JSON values: models, precisions, options, and ``data``, which
-    tells what is evaluated and how."""
+    """Every setting that a number depends on, as plain JSON values: models, precisions, templates, options, and
+    ``data``, which tells what is evaluated and how."""
+    text = {"templates": segmenter.text.templates.setting}
     return dict(
-        plain({"models": segmenter.model_names, **segmenter.dtypes, "options": segmenter.options.as_dict(), **data})
+        plain(
+            {
+                "models": segmenter.model_names,
+                **segmenter.dtypes,
+                **text,
+                "options": segmenter.options.as_dict(),
+                **data,
+            }
+        )
     )
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from textregion import ClassWords, RegionTokens, TextRegionSegmenter, UserError, painting
 from textregion.image import RGB
 from textregion.runtime import DtypeName, StageClock
+from textregion.templates import TemplatesLike
 from textregion.weights import DEFAULT_CLIP, miniature_options, uses_miniatures
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +39,8 @@ class TextRegionSegmentor(BaseSegmentor):
         segmenter: a ready segmenter, used as it is; the names of models below then say nothing.
         comma_names: see :meth:`ClassWords.from_file`.
         clip_architecture, clip_pretrained, clip_download_root, sam2_checkpoint, model_cfg, device, dtype, sam2_dtype,
-            published: see :func:`textregion.weights.load_parts`; without any model named, the bundled miniatures.
+            published, templates: see :func:`textregion.weights.load_parts`; without any model named, the bundled
+            miniatures.
         data_preprocessor: MMEngine's own does (it only moves data).
     """
 
@@ -58,6 +60,7 @@ class TextRegionSegmentor(BaseSegmentor):
         dtype: DtypeName | None = None,
         sam2_dtype: DtypeName | None = None,
         published: bool = False,
+        templates: TemplatesLike = "imagenet",
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor)
@@ -73,6 +76,7 @@ class TextRegionSegmentor(BaseSegmentor):
                 dtype=dtype,
                 sam2_dtype=sam2_dtype,
                 published=published,
+                templates=templates,
                 task="semantic",
                 options=semantic_options(clip_architecture, clip_pretrained, sam2_checkpoint, options or {}),
                 clock=StageClock(),

@@ -114,6 +114,7 @@ def requested(args: argparse.Namespace) -> dict[str, Any]:
         "dtype": args.dtype,
         "sam2_dtype": args.sam2_dtype,
         "published": args.published,
+        "templates": args.templates,
         "options": method_options(args),
         "cfg_options": dict(args.cfg_options or {}),
         "limit": args.limit,

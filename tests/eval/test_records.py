@@ -123,7 +123,7 @@ def test_results_hold_settings_and_versions_and_are_the_same_bytes(
     assert first == second
     assert first["settings"]["models"] == segmenter.model_names
     assert (first["settings"]["dtype"], first["settings"]["sam2_dtype"]) == ("fp32", "bf16")
-    assert first["settings"]["options"]["antialias"] is True
+    assert (first["settings"]["options"]["antialias"], first["settings"]["templates"]) == (True, "imagenet")
     assert first["settings"]["options"]["scale"] == [2016, 2016] and first["settings"]["root"] == "some/where"
     assert {"python", "torch", "sam2", "open_clip_torch"} <= set(first["versions"])
     text = (tmp_path / "a.json").read_text().split('"timing"')[0]

@@ -59,6 +59,7 @@ def test_a_segmenter_of_its_own_is_made_of_the_models_arguments(monkeypatch: pyt
         "dtype": "bf16",
         "sam2_dtype": "fp32",
         "published": True,
+        "templates": "simple",
     }
     TextRegionSegmentor("configs/cls_voc20.txt", {"prob_thd": 0.5}, clip_pretrained="meta", **arguments)
     assert isinstance(made.pop("clock"), StageClock)
@@ -114,6 +115,7 @@ def test_what_is_asked_of_a_run() -> None:
         dtype="bf16",
         sam2_dtype="fp32",
         published=True,
+        templates="mine.txt",
         cfg_options={"a.b": (1, 2)},
         limit=3,
         min_size=4,
@@ -125,6 +127,7 @@ def test_what_is_asked_of_a_run() -> None:
         "dtype": "bf16",
         "sam2_dtype": "fp32",
         "published": True,
+        "templates": "mine.txt",
         "options": {"min_size": 4},
         "cfg_options": {"a.b": [1, 2]},
         "limit": 3,

@@ -18,6 +18,7 @@ from ..errors import UserError
 from ..options import SegmenterOptions, Task
 from ..runtime import StageClock, resolve_device
 from ..segmenter import TextRegionSegmenter
+from ..templates import load_templates
 from ..weights import find_models, uses_miniatures
 
 MINIATURE_NOTE = (
@@ -176,6 +177,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "whatever is not given as the authors' pinned packages had it: no antialiasing, SAM 2 in bf16 on a GPU",
     )
     add_boolean(group, "--compile", False, "torch.compile for both image towers: pays over many pictures")
+    group.add_argument(
+        "--templates",
+        default="imagenet",
+        metavar="NAME|FILE",
+        help="what words are put into: imagenet (80 sentences, the default), simple (7), none, or a file of one a line",
+    )
     group.add_argument("--text_cache", metavar="DIR", help="keep embeddings of words on disk between runs")
 
 
@@ -220,6 +227,7 @@ def check_model_options(args: argparse.Namespace, task: Task, extra_options: Map
     """
     SegmenterOptions.for_task(task, **{**(extra_options or {}), **method_options(args)})
     resolve_device(args.device)
+    load_templates(args.templates)
     if not _wants_miniatures(args):
         find_models(**model_names(args))
     elif args.model_cfg is not None:
@@ -255,6 +263,7 @@ def load_segmenter(
         published=args.published,
         task=task,
         options={**(extra_options or {}), **method_options(args)},
+        templates=args.templates,
         text_cache=args.text_cache,
         compiled=args.compile,
         clock=clock,

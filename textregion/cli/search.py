@@ -95,6 +95,7 @@ def _text(args: Namespace) -> TextBank:
         sam2_checkpoint=args.sam2_checkpoint,
         device=args.device,
         dtype=args.dtype,
+        templates=args.templates,
         text_cache=kept,
     )
 

@@ -21,6 +21,7 @@ from ..errors import UserError, reason_of
 from ..masks import MaskGenerator
 from ..options import PRESETS, SegmenterOptions, Task
 from ..runtime import DtypeName, Precision, resolve_device
+from ..templates import TemplatesLike, load_templates
 from ..text import TextBank
 from .sam2 import DEFAULT_SAM2, load_sam2
 from .sources import fetch_models, find_models
@@ -51,6 +52,7 @@ def load_parts(
     published: bool = False,
     task: Task = "demo",
     options: SegmenterOptions | Mapping[str, Any] | None = None,
+    templates: TemplatesLike = "imagenet",
     text_cache: str | os.PathLike[str] | None = None,
     compiled: bool = False,
 ) -> SegmenterParts:
@@ -70,6 +72,7 @@ def load_parts(
             (:mod:`textregion.published`), where they are not given.
         task: whose preset the options start from.
         options: complete options, or single ones over the presets.
+        templates: what words are put into, see :func:`textregion.templates.load_templates`.
         text_cache: folder that word embeddings are kept in.
         compiled: let ``torch.compile`` make faster code of both image towers; the first picture then takes a minute.
 
@@ -77,6 +80,7 @@ def load_parts(
         UserError: a name, checkpoint, config, device or option that is wrong.
     """
     where, _ = resolve_device(device)
+    prompts = load_templates(templates)
     precision = Precision(dtype or "fp32")
     sam2_dtype = sam2_dtype or dtype or (as_published.sam2_dtype(task, where) if published else "fp32")
     suited: dict[str, Any] = {}
@@ -97,7 +101,7 @@ def load_parts(
         pinned = as_published.OPTIONS if published else {}
         options = SegmenterOptions.from_mapping({**PRESETS[task], **suited, **pinned, **(options or {})})
     generator = MaskGenerator(model, options, Precision(sam2_dtype))
-    text = TextBank(encoder, text_cache, precision)
+    text = TextBank(encoder, text_cache, precision, prompts)
     return SegmenterParts(encoder, generator, options, text, precision)
 
 
@@ -110,6 +114,7 @@ def load_text_bank(
     sam2_checkpoint: str | os.PathLike[str] | None = None,
     device: str | torch.device | None = None,
     dtype: DtypeName = "fp32",
+    templates: TemplatesLike = "imagenet",
     text_cache: str | os.PathLike[str] | None = None,
 ) -> TextBank:
     """The word embeddings of the segmenter that :func:`load_parts` gives for these names, without SAM 2.
@@ -118,13 +123,14 @@ def load_text_bank(
         UserError: a name, checkpoint or device that is wrong.
     """
     where, _ = resolve_device(device)
+    prompts = load_templates(templates)
     if uses_miniatures(clip_architecture, clip_pretrained, sam2_checkpoint):
         encoder, _ = load_miniature_clip(where)
     else:
         encoder = load_encoder(
             clip_architecture, clip_pretrained, tokenizer=tokenizer, device=where, cache_dir=clip_download_root
         )
-    return TextBank(encoder, text_cache, Precision(dtype))
+    return TextBank(encoder, text_cache, Precision(dtype), prompts)
 
 
 def _compile(encoder: Any, sam2_model: Any, device: torch.device) -> None:
