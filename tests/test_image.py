@@ -70,6 +70,24 @@ def test_sixteen_bits_and_floats_are_scaled() -> None:
     np.testing.assert_array_equal(load_rgb(Image.fromarray(bytes_, "I"))[:, :, 0], [[0, 200], [255, 7]])
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([-np.inf, 0.5, np.nan, 1.0], [0, 128, 0, 255]),
+        ([-3.0, 0.0, 2.0, 255.0], [0, 0, 2, 255]),
+        ([0.0, 255.5, 65535.0, np.inf], [0, 1, 255, 255]),
+        ([0.0, 50000.0, 100000.0, 25000.0], [0, 128, 255, 64]),
+    ],
+)
+def test_floats_have_the_smallest_range_that_holds_them(values: list[float], expected: list[int]) -> None:
+    assert load_rgb(Image.fromarray(np.array([values], np.float32)))[0, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize(("values", "expected"), [([0, 127, 255], [0, 127, 255]), ([0, 256, 65535], [0, 1, 255])])
+def test_integers_are_of_8_or_of_16_bits(values: list[int], expected: list[int]) -> None:
+    assert load_rgb(Image.fromarray(np.array([values], np.int32)))[0, :, 0].tolist() == expected
+
+
 def test_transparency_lies_on_white() -> None:
     pixels = np.array([[[255, 0, 0, 0], [255, 0, 0, 255]]], np.uint8)
     expected = [[[255, 255, 255], [255, 0, 0]]]

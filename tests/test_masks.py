@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
-from textregion import MaskGenerator, SegmenterOptions
+from textregion import MaskGenerator, SegmenterOptions, masks
 from textregion.masks import fuse_regions, mask_boxes, point_grid, select, stability_score
 
 OPTIONS = SegmenterOptions(min_size=3, pred_iou_thresh=0.5, stability_score_thresh=0.5)
@@ -168,3 +171,49 @@ def test_soft_masks_end_at_3_and_empty_ones_are_no_regions() -> None:
     for fuse_mask in (True, False):
         left = fuse_regions(kept, (SIZE, SIZE), OPTIONS.replace(fuse_mask=fuse_mask))
         assert [round(v, 3) for v in left.scores.tolist()] == [0.9]
+
+
+def test_a_generators_options_hold_where_no_others_are_given(
+    sam2_model: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+    decode = masks.decode_points
+
+    def watched(model: Any, embedding: Any, high_res: Any, points: torch.Tensor, chunk: int) -> Any:
+        asked.append((len(points), chunk))
+        assert float(points.min()) == model.image_size / 2 / len(points) ** 0.5
+        assert embedding.shape[-1] * 4 == high_res[0].shape[-1]
+        return decode(model, embedding, high_res, points, chunk)
+
+    monkeypatch.setattr(masks, "decode_points", watched)
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    loose = SegmenterOptions(points_per_side=2, pred_iou_thresh=0.0, stability_score_thresh=0.0, min_size=0)
+    generator = MaskGenerator(sam2_model, loose.replace(points_per_batch=3))
+    regions = generator.generate(image)
+    assert regions.output_hw == (40, 60)
+    assert generator.generate(image, (7, 9)).output_hw == (7, 9)
+    strict = loose.replace(points_per_side=4, pred_iou_thresh=1.0)
+    assert len(regions) > 0
+    assert len(generator.generate(image, options=strict)) == 0
+    assert generator.predict(image, strict)[1].shape == (16, 3)
+    assert generator.predict(image)[1].shape == (4, 3)
+    assert asked == [(4, 3), (4, 3), (16, 0), (16, 0), (4, 3)]
+    assert MaskGenerator(sam2_model).options == SegmenterOptions()
+    assert MaskGenerator(sam2_model).precision.dtype == "fp32"
+
+
+@torch.no_grad()
+def test_the_picture_is_put_to_sam2_as_it_was_trained(sam2_model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+    forward = sam2_model.forward_image
+    monkeypatch.setattr(sam2_model, "forward_image", lambda pixels: seen.append(pixels) or forward(pixels))
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    MaskGenerator(sam2_model, SegmenterOptions(points_per_side=1)).predict(image)
+    size = sam2_model.image_size
+    assert seen[0].shape == (1, 3, size, size)
+    resized = nn.functional.interpolate(
+        torch.from_numpy(image).permute(2, 0, 1)[None].float(), (size, size), mode="bilinear", align_corners=False
+    )
+    mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
+    expected = (resized - mean[:, None, None]) / std[:, None, None]
+    torch.testing.assert_close(seen[0], expected, atol=1e-4, rtol=0)

@@ -25,6 +25,7 @@ from textregion import (
 )
 from textregion.checkpoints.digests import weights_digest
 from textregion.image import resize, resized_hw
+from textregion.painting import class_probabilities
 from textregion.runtime import Precision, StageClock, resolve_device
 
 from .conftest import FAMILIES, WEIGHTS
@@ -448,3 +449,22 @@ def test_as_many_views_pass_at_a_time_as_were_asked_for_or_fit(
     monkeypatch.setattr("textregion.segmenter.VIEW_BYTES", 1)
     _with(segmenters["clip"]).encode(SCENE, scene_masks)
     assert sizes == [1] * 7
+
+
+@pytest.mark.parametrize("uncovered", ["uniform", "first", "dense"])
+@pytest.mark.parametrize(("family", "mask_type"), [("clip", "soft"), ("pe", "hard")])
+def test_every_tensor_is_made_on_the_models_device(
+    family: str, mask_type: Any, uncovered: Any, segmenters: dict[str, TextRegionSegmenter]
+) -> None:
+    """A tensor that is made without its device would lie on another one here, as it would beside models on a GPU."""
+    changes = {"mask_type": mask_type, "uncovered": uncovered, "prob_thd": 0.4}
+    segmenter = _with(segmenters[family], **changes)
+    expected = segmenter.segment(SCENE, WORDS, [0, 0, 1])  # remembers the words: tokenizers know no device
+    with torch.device("meta"):
+        regions = segmenter.encode(SCENE)
+        result = segmenter.segment(regions, WORDS, [0, 0, 1])
+        empty = segmenter.encode(SCENE, RegionMasks.from_masks(torch.zeros(1, 8, 8, device="cpu"), (32, 48)))
+        parts = [regions.masks((9, 9)), regions.foreground(0), regions.to("cpu").tokens, empty.tokens]
+        parts += [band for _, band in class_probabilities(regions.region_masks, result.scores, (20, 30))]
+    assert torch.equal(result.labels, expected.labels)
+    assert {part.device.type for part in parts} == {"cpu"}

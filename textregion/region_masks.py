@@ -92,7 +92,7 @@ class RegionMasks:
         """(H, W) bool: where the soft mask of one region is above 0, at any size."""
         rows, cols = self.axes(size_hw or self.output_hw)
         (cell_rows, row_cell), (cell_cols, col_cell) = rows.cells(), cols.cells()
-        window = self[torch.tensor([region])].window(rows, cols)
+        window = self[torch.tensor([region], device=self.device)].window(rows, cols)
         mask = torch.zeros(len(rows), len(cols), dtype=torch.bool, device=self.device)
         if len(window.regions) == 0:
             return mask  # it lies between the few pixels of a narrow picture
