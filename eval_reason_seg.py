@@ -14,7 +14,7 @@ if __name__ == "__main__":
 import argparse
 from pathlib import Path
 
-from eval.reason_seg.files import DEFAULT_PLACEHOLDER, read_queries, split_folder, split_name
+from eval.reason_seg.files import DEFAULT_PLACEHOLDER, read_questions, split_folder, split_name
 from eval.reason_seg.task import SUBSETS, ReasonSegJudge, report, table
 from eval.shared.runner import add_run_options, check_run_options, evaluate, print_outcome
 from textregion.cli import Parser, add_boolean, run
@@ -45,13 +45,15 @@ def main() -> int:
     args = _parse()
     check_run_options(args, "reasoning")
     split = split_name(args.val_dataset)
-    interpreted_dir = None
-    if args.use_interpreted_query:
-        published = args.dataset_dir / "reason_seg" / "interpreted_llava_v15_7b" / split
-        interpreted_dir = args.interpreted_query_dir or published
-    folder = split_folder(args.dataset_dir, split)
-    subset = args.eval_query_type or "overall"
-    pictures = read_queries(folder, interpreted_dir, subset, args.placeholder, args.limit)
+    published = args.dataset_dir / "reason_seg" / "interpreted_llava_v15_7b" / split
+    questions = read_questions(
+        split_folder(args.dataset_dir, split),
+        args.interpreted_query_dir or published,
+        args.eval_query_type or "overall",
+        args.placeholder,
+        args.limit,
+        ask_answers=args.use_interpreted_query,
+    )
     asked = {
         "val_dataset": split,
         "eval_query_type": args.eval_query_type,
@@ -62,9 +64,9 @@ def main() -> int:
     done = evaluate(
         args,
         "reasoning",
-        pictures,
+        questions.pictures,
         lambda segmenter: ReasonSegJudge(segmenter, args.show_dir),
-        lambda outcome: report(pictures, outcome, [args.eval_query_type] if args.eval_query_type else SUBSETS),
+        lambda outcome: report(questions, outcome, [args.eval_query_type] if args.eval_query_type else SUBSETS),
         settings={},
         asked=asked,
     )
@@ -72,7 +74,7 @@ def main() -> int:
         return 0
     results, outcome = done
     print(table(results))
-    return print_outcome(outcome, args)
+    return print_outcome(outcome, args, questions.odd)
 
 
 if __name__ == "__main__":

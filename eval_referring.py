@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 
 from eval.referring.baselines import CropBaseline
-from eval.referring.files import SPLITS, read_pictures, splits_there
+from eval.referring.files import SPLITS, read_examples, splits_there
 from eval.referring.task import ReferringJudge, report, table
 from eval.shared.runner import add_run_options, check_run_options, evaluate, print_outcome
 from textregion import TextRegionSegmenter
@@ -41,7 +41,7 @@ def main() -> int:
     check_run_options(args, "referring")
     splits = splits_there(args.input_file_root, args.datasets)
     read_boxes = args.detector_boxes or args.baselines
-    pictures = read_pictures(args.input_file_root, args.image_root, splits, read_boxes, args.limit)
+    examples = read_examples(args.input_file_root, args.image_root, splits, read_boxes, args.limit)
 
     def make_judge(segmenter: TextRegionSegmenter) -> ReferringJudge:
         crops = CropBaseline(segmenter) if args.baselines else None
@@ -50,9 +50,9 @@ def main() -> int:
     done = evaluate(
         args,
         "referring",
-        pictures,
+        examples.pictures,
         make_judge,
-        lambda outcome: report(pictures, outcome, splits, args.baselines),
+        lambda outcome: report(examples, outcome, splits, args.baselines),
         settings={"detector_boxes": args.detector_boxes, "baselines": args.baselines},
         asked={"datasets": splits, "limit": args.limit},
     )
@@ -60,8 +60,8 @@ def main() -> int:
         return 0
     results, outcome = done
     print(table(results))
-    print(f"{len(pictures)} pictures encoded once each: {results['encodings_saved']} encodings saved")
-    return print_outcome(outcome, args)
+    print(f"{len(examples.pictures)} pictures encoded once each: {results['encodings_saved']} encodings saved")
+    return print_outcome(outcome, args, examples.odd)
 
 
 if __name__ == "__main__":

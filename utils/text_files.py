@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def read_json_lines(path: Path, missing: str) -> list[tuple[int, Any]]:
         UserError: see :func:`read_text`; or a line is not JSON.
     """
     lines = read_lines(path, missing)
-    if lines and lines[0][1].startswith("["):
+    if _begins_array([line for _, line in lines]):
         return list(enumerate(read_json(path, missing), 1))
     return [(number, _parse(line.removesuffix(","), f"Line {number} of {str(path)!r}")) for number, line in lines]
 
@@ -82,6 +82,17 @@ def read_json_lines(path: Path, missing: str) -> list[tuple[int, Any]]:
 def visible(paths: Iterable[Path]) -> list[Path]:
     """The files among paths, sorted, without hidden ones: ``._a.json`` and ``.DS_Store`` only look like data."""
     return sorted(path for path in paths if not path.name.startswith(".") and os.path.isfile(path))
+
+
+def _begins_array(lines: Sequence[str]) -> bool:
+    """Whether a file of these lines is one array: its first line alone would not be JSON, or is all there is."""
+    if not lines or not lines[0].startswith("["):
+        return False
+    try:
+        json.loads(lines[0])
+    except (ValueError, RecursionError):
+        return True
+    return len(lines) == 1
 
 
 def _parse(text: str, what: str) -> Any:

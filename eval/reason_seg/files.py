@@ -1,51 +1,28 @@
-"""Readers of ReasonSeg: questions, polygons and interpreted queries (data.md section 5)."""
+"""Which questions a split of ReasonSeg asks, and how: plainly or as they were interpreted (data.md section 5)."""
 
 from __future__ import annotations
 
-import json
 import logging
-import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
-import numpy.typing as npt
-
-from eval.shared.keys import digest_of
-from eval.shared.metrics import IGNORED
+from eval.reason_seg.annotations import Annotation, Interpreted, Shape, read_annotation, read_interpreted
+from eval.shared.keys import contents_of, digest_of
+from eval.shared.odd import Odd, warn
+from eval.shared.orientation import Turn, read_orientation, turn_of_annotations
 from eval.shared.runner import Picture
 from textregion import UserError
+from utils.pictures import IMAGE_SUFFIXES
+from utils.text_files import read_json, visible
 
 logger = logging.getLogger(__name__)
 
 SPLITS = ("test", "val", "train")
 DEFAULT_PLACEHOLDER = "background, anything but"
+_JPEG = (".jpg", ".jpeg", ".jpe")
 PLAIN_BACKGROUND = "background, any other thing"
-_LARGEST_COORDINATE = 2**24
-"""Points are brought within this before they become whole numbers; pictures are far smaller."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """One polygon of an annotation."""
-
-    points_xy: tuple[tuple[int, int], ...]
-    ignored: bool
-    """Its pixels count for nothing."""
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """What a picture's JSON file says."""
-
-    text: str
-    """The first question."""
-    is_sentence: bool
-    """True: a long question; False: a short phrase."""
-    shapes: tuple[Shape, ...]
 
 
 @dataclass(frozen=True)
@@ -59,6 +36,8 @@ class Query:
     words: tuple[str, str]
     """Background first, then the target."""
     shapes: tuple[Shape, ...]
+    turn: Turn | None = None
+    """What puts the shapes upright; None: they are."""
 
     @property
     def subset(self) -> str:
@@ -92,143 +71,138 @@ def split_folder(dataset_dir: Path, split: str) -> Path:
     )
 
 
-def read_queries(
+@dataclass(frozen=True)
+class Questions:
+    """What is asked."""
+
+    pictures: list[Picture]
+    """Sorted by name, with one query each."""
+    odd: list[Odd]
+    """Annotations that cannot be judged; they count as wrong."""
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a split, sorted by name: JPEGs, and others that have an annotation and no JPEG.
+
+    Raises:
+        UserError: there are none.
+    """
+    files = visible(folder.iterdir())
+    by_stem = {path.stem: path for path in files if path.suffix.lower() in _JPEG}
+    for path in files:
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.with_suffix(".json").is_file():
+            by_stem.setdefault(path.stem, path)
+    if not by_stem:
+        raise UserError(f"Folder {str(folder)!r} holds no *.jpg pictures: check --dataset_dir.")
+    return sorted(by_stem.values())
+
+
+def read_questions(
     folder: Path,
-    interpreted_dir: Path | None,
+    interpreted_dir: Path,
     subset: str = "overall",
     placeholder: str = DEFAULT_PLACEHOLDER,
     limit: int | None = None,
-) -> list[Picture]:
-    """The pictures of a split, sorted by name, with one query each.
+    *,
+    ask_answers: bool = True,
+) -> Questions:
+    """Everything that a split asks.
 
     Args:
         folder: of ``<name>.jpg`` and ``<name>.json``.
-        interpreted_dir: of the interpreted queries; None: the questions themselves are asked.
+        interpreted_dir: of the interpreted queries; where one is there, question and kind are its own.
         subset: short (phrases), long (sentences) or overall.
         placeholder: the background query in front of an interpreted target.
         limit: only the first pictures.
+        ask_answers: ask for the interpreted answers, of which none may be missing; False: for the questions themselves.
 
     Raises:
-        UserError: no pictures, or a file that is missing or not of the expected form.
+        UserError: no pictures, no annotation that can be judged, or an interpreted query that is missing.
     """
-    paths = sorted(path for path in folder.iterdir() if path.name.endswith(".jpg"))
-    if not paths:
-        raise UserError(f"Folder {str(folder)!r} holds no *.jpg pictures: check --dataset_dir.")
-    pictures = []
-    for path in paths:
-        query = _query(path, interpreted_dir, placeholder)
+    asked: list[tuple[Path, Query]] = []
+    odd: list[Odd] = []
+    missing: list[Path] = []
+    for path in pictures_in(folder):
+        if limit is not None and len(asked) + len(odd) == limit:
+            break
+        interpreted = interpreted_dir / f"{path.stem}.json"
+        try:
+            annotation = read_annotation(path.with_suffix(".json"))
+            if ask_answers and not interpreted.is_file():
+                missing.append(interpreted)
+                continue
+            query = _query(path, annotation, interpreted, placeholder, ask_answers)
+        except UserError as error:
+            kind = _kind(interpreted, path.with_suffix(".json"))
+            if subset == "overall" or kind in (subset, ""):
+                odd.append(Odd(f"{path.stem}.json", str(error), kind))
+            continue
         if subset in ("overall", query.subset):
-            facts = (query.words, query.is_sentence, [(shape.points_xy, shape.ignored) for shape in query.shapes])
-            pictures.append(Picture(path, {f"{query.name}/{digest_of(*facts)}": query}))
-    if not pictures:
-        raise UserError(f"No picture of {str(folder)!r} has a {subset} question: choose another --eval_query_type.")
-    return pictures[:limit]
+            asked.append((path, query))
+    _check(folder, subset, asked, odd, missing)
+    warn(odd, "it counts as wrong")
+    contents = contents_of(path for path, _ in asked)
+    return Questions([Picture(path, {_key(query, contents[os.fspath(path)]): query}) for path, query in asked], odd)
 
 
-def _query(path: Path, interpreted_dir: Path | None, placeholder: str) -> Query:
-    annotation = read_annotation(path.with_suffix(".json"))
-    if interpreted_dir is None:
-        words = (PLAIN_BACKGROUND, annotation.text.lower())
-        return Query(path.stem, annotation.text, annotation.is_sentence, words, annotation.shapes)
-    answer, question, is_sentence = _read_interpreted(interpreted_dir / f"{path.stem}.json", annotation)
-    target = (answer if is_sentence or not answer else f"{answer}, {question}").lower()
-    if not target.strip():
-        logger.warning("The interpreted query of %s is blank; the question itself is asked.", path.name)
-        target = question.lower()
-    return Query(path.stem, question, is_sentence, (f"{placeholder} {target}", target), annotation.shapes)
-
-
-def read_annotation(path: Path) -> Annotation:
-    """A picture's JSON file (UTF-8, else cp1252).
-
-    Raises:
-        UserError: a file that is missing, not JSON, or without its fields.
-    """
-    content = read_json(path)
-    try:
-        shapes = [shape for entry in content["shapes"] if (shape := _shape(entry, path)) is not None]
-        return Annotation(_first_text(content["text"]), bool(content["is_sentence"]), tuple(shapes))
-    except KeyError as error:
-        raise UserError(f"Annotation {str(path)!r} has no {error}: it is not a ReasonSeg file.") from None
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
-        raise UserError(f"Annotation {str(path)!r} is not of ReasonSeg's form ({error}).") from None
-
-
-def _first_text(texts: Any) -> str:
-    text = texts if isinstance(texts, str) else texts[0]
-    if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"its text is {texts!r}")
-    return text
-
-
-def _shape(entry: dict[str, Any], path: Path) -> Shape | None:
-    """A polygon with its points truncated to whole pixels; None for flags and for what is no polygon."""
-    label = str(entry["label"]).lower()
-    if label == "flag":
-        return None
-    if len(entry["points"]) < 3:
-        logger.warning("A polygon of %s has fewer than 3 points and is skipped.", path)
-        return None
-    return Shape(tuple((_whole(x), _whole(y)) for x, y in entry["points"]), "ignore" in label)
-
-
-def _whole(value: Any) -> int:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"a point is at {value}")
-    return int(min(max(number, -_LARGEST_COORDINATE), _LARGEST_COORDINATE))
-
-
-def _read_interpreted(path: Path, annotation: Annotation) -> tuple[str, str, bool]:
-    """Answer, question and whether it is a sentence; what the file leaves out is the annotation's."""
-    if not path.is_file():
+def _check(folder: Path, subset: str, asked: Sequence[object], odd: Sequence[Odd], missing: Sequence[Path]) -> None:
+    """Refuse a split that is wrong as a whole, or of which some questions were not interpreted."""
+    if missing:
         raise UserError(
-            f"Interpreted query {str(path)!r} does not exist: make it with "
+            f"Interpreted query {str(missing[0])!r} does not exist ({len(missing)} are missing): make it with "
             "python -m eval.reason_seg.interpret_queries, check --interpreted_query_dir, or run with "
             "--no-use_interpreted_query."
         )
-    content = read_json(path)
-    try:
-        answers = content["answers"]
-        answer = answers if isinstance(answers, str) else str(answers[0]) if answers else ""
-        question = _first_text(content["text"]) if content.get("text") else annotation.text
-        return answer.strip(), question, bool(content.get("is_sentence", annotation.is_sentence))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise UserError(f"Interpreted query {str(path)!r} has no list of answers ({error}).") from None
+    if not asked and odd:
+        raise UserError(f"No annotation in {str(folder)!r} can be judged: {odd[0].reason}")
+    if not asked:
+        raise UserError(f"No picture of {str(folder)!r} has a {subset} question: choose another --eval_query_type.")
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file in UTF-8, or in cp1252 where it is not that.
+def _key(query: Query, content: str) -> str:
+    shapes = [(shape.points_xy, shape.ignored) for shape in query.shapes]
+    return f"{query.name}/{digest_of(content, query.words, query.is_sentence, shapes, query.turn)}"
 
-    Raises:
-        UserError: a file that is missing or not JSON.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"File {str(path)!r} cannot be read ({error.strerror}).") from None
-    for encoding in ("utf-8-sig", "cp1252"):
+
+def _query(path: Path, annotation: Annotation, interpreted: Path, placeholder: str, ask_answers: bool) -> Query:
+    said = _said(interpreted, annotation, needed=ask_answers)
+    words = (PLAIN_BACKGROUND, said.text.lower())
+    if ask_answers:
+        target = (said.answer if said.is_sentence or not said.answer else f"{said.answer}, {said.text}").lower()
+        if not target:
+            logger.warning("The interpreted query of %s is blank; the question itself is asked.", path.name)
+            target = said.text.lower()
+        words = (f"{placeholder} {target}", target)
+    return Query(path.stem, said.text, said.is_sentence, words, annotation.shapes, _turn(path, annotation))
+
+
+def _said(interpreted: Path, annotation: Annotation, needed: bool) -> Interpreted:
+    """A picture's interpreted query, or what its annotation says where there is none and none is needed."""
+    if needed or interpreted.is_file():
         try:
-            return json.loads(data.decode(encoding))
-        except ValueError as error:
-            reason = error
-    raise UserError(f"File {str(path)!r} is not JSON ({reason}).")
+            return read_interpreted(interpreted, annotation)
+        except UserError as error:
+            if needed:
+                raise
+            logger.warning("%s The annotation's question is asked.", error)
+    return Interpreted("", annotation.text, annotation.is_sentence)
 
 
-def ground_truth(shapes: Sequence[Shape], size_hw: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """(H, W) 0 background, 1 target, 255 ignored: polygons with their outlines, the largest first (data.md 5.3)."""
-    drawn = [_fill(shape, size_hw) for shape in shapes]
-    # The published order on equal areas: the later polygon comes first.
-    order = np.argsort([int(mask.sum()) for mask in drawn], kind="stable")[::-1]
-    truth = np.zeros(size_hw, np.uint8)
-    for index in order:
-        truth[drawn[index] > 0] = IGNORED if shapes[index].ignored else 1
-    return truth
+def _kind(*files: Path) -> str:
+    """Short or long of a question that cannot be judged, as the first file says that tells; else empty."""
+    for file in files:
+        try:
+            is_sentence = read_json(file, "")["is_sentence"]
+        except (UserError, KeyError, TypeError):
+            continue
+        if isinstance(is_sentence, bool):
+            return "long" if is_sentence else "short"
+    return ""
 
 
-def _fill(shape: Shape, size_hw: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    mask = np.zeros(size_hw, np.uint8)
-    points = np.array(shape.points_xy, dtype=np.int32)
-    cv2.polylines(mask, [points], isClosed=True, color=1, thickness=1)
-    cv2.fillPoly(mask, [points], color=1)
-    return mask
+def _turn(path: Path, annotation: Annotation) -> Turn | None:
+    orientation = read_orientation(path)
+    if orientation is None:
+        return None
+    points = [point for shape in annotation.shapes for point in shape.points_xy]
+    return turn_of_annotations(orientation, points, annotation.recorded_wh)

@@ -12,6 +12,7 @@ import argparse
 import base64
 import http.client
 import json
+import logging
 import os
 import time
 import urllib.error
@@ -22,10 +23,13 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
-from eval.reason_seg.files import read_annotation, split_folder, split_name
+from eval.reason_seg.annotations import read_annotation
+from eval.reason_seg.files import pictures_in, split_folder, split_name
 from textregion import UserError
 from textregion.cli import Parser, run
 from utils.results import write_text
+
+logger = logging.getLogger(__name__)
 
 PROMPT = (
     "Look at the picture and read this request: {question}\n"
@@ -123,22 +127,28 @@ class ChatClient:
 
 
 def interpret(folder: Path, out: Path, client: ChatClient, limit: int | None = None) -> tuple[int, int]:
-    """Write ``<out>/<name>.json`` for every picture that has none yet.
+    """Write ``<out>/<name>.json`` for every picture that has none yet and whose annotation can be read.
 
     Returns:
         How many were asked, and how many were there already.
     """
-    pictures = sorted(path for path in folder.iterdir() if path.name.endswith(".jpg"))[:limit]
+    pictures = pictures_in(folder)[:limit]
     todo = [path for path in pictures if not (out / f"{path.stem}.json").is_file()]
+    odd = 0
     for picture in tqdm(todo, unit="question", disable=None):
-        annotation = read_annotation(picture.with_suffix(".json"))
+        try:
+            annotation = read_annotation(picture.with_suffix(".json"))
+        except UserError as error:
+            logger.warning("%s It is left out.", error)
+            odd += 1
+            continue
         interpreted = {
             "answers": [client.ask(picture, annotation.text)],
             "text": [annotation.text],
             "is_sentence": annotation.is_sentence,
         }
         write_text(out / f"{picture.stem}.json", json.dumps(interpreted, ensure_ascii=False))
-    return len(todo), len(pictures) - len(todo)
+    return len(todo) - odd, len(pictures) - len(todo)
 
 
 def main() -> int:

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from eval.reason_seg.files import Query, ground_truth
+from eval.reason_seg.annotations import ground_truth
+from eval.reason_seg.files import Query, Questions
 from eval.shared import show
 from eval.shared.metrics import IGNORED, Mask, cumulative_ciou, foreground_counts, foreground_iou, mean_giou
+from eval.shared.odd import named
 from eval.shared.records import Record
-from eval.shared.runner import Outcome, Picture
+from eval.shared.runner import Outcome
 from textregion import RegionTokens, TextRegionSegmenter
 from textregion.image import RGB
 
@@ -38,7 +40,7 @@ class ReasonSegJudge:
         """The records of a picture's questions."""
         for key, query in todo.items():
             found = self._foreground(regions, query)
-            truth = ground_truth(query.shapes, regions.size_hw)
+            truth = ground_truth(query.shapes, regions.size_hw, query.turn)
             shared, union = foreground_counts(found, truth)
             problem = None if len(regions) else "no region was found"
             if problem:
@@ -68,32 +70,41 @@ class ReasonSegJudge:
         return foreground
 
 
-def report(pictures: Sequence[Picture], outcome: Outcome, subsets: Sequence[str] = SUBSETS) -> dict[str, Any]:
+def report(questions: Questions, outcome: Outcome, subsets: Sequence[str] = SUBSETS) -> dict[str, Any]:
     """gIoU and cIoU of each subset, in [0, 1], with the number of pictures.
 
-    A picture that cannot be read counts 0 in gIoU; its union is not known, so it adds nothing to cIoU.
+    A picture that cannot be read, or whose annotation is odd, counts 0 in gIoU; its union is not known, so it adds
+    nothing to cIoU.
     """
-    queries = {key: query for picture in pictures for key, query in picture.examples.items()}
+    queries = {key: query for picture in questions.pictures for key, query in picture.examples.items()}
     rows: dict[str, Any] = {}
     for subset in subsets:
         chosen = [key for key, query in queries.items() if subset in ("overall", query.subset)]
+        odd = sum(subset in ("overall", each.group) for each in questions.odd)
         records = [outcome.records.get(key) for key in chosen]
         counts = [(record["intersection"], record["union"]) for record in records if record is not None]
         rows[subset] = {
-            "giou": mean_giou([0.0 if record is None else record["iou"] for record in records]),
+            "giou": mean_giou([0.0 if record is None else record["iou"] for record in records] + [0.0] * odd),
             "ciou": cumulative_ciou(counts),
-            "pictures": len(chosen),
+            "pictures": len(chosen) + odd,
             "not_found": sum(record is None or record["problem"] is not None for record in records),
+            "odd": odd,
         }
-    return {"subsets": rows, "pictures": len(pictures), "unreadable": outcome.unreadable}
+    return {
+        "subsets": rows,
+        "pictures": len(questions.pictures),
+        "unreadable": outcome.unreadable,
+        "odd": named(questions.odd),
+    }
 
 
 def table(results: Mapping[str, Any]) -> str:
     """The report as lines for the screen, as fractions with 4 decimals."""
-    lines = [f"{'subset':<10}{'gIoU':>9}{'cIoU':>9}{'n':>7}{'nothing found':>15}"]
+    lines = [f"{'subset':<10}{'gIoU':>9}{'cIoU':>9}{'n':>7}{'nothing found':>15}{'odd':>5}"]
     for subset, row in results["subsets"].items():
         figures = [f"{row[name]:.4f}" if row["pictures"] else "-" for name in ("giou", "ciou")]
-        lines.append(f"{subset:<10}{figures[0]:>9}{figures[1]:>9}{row['pictures']:>7}{row['not_found']:>15}")
+        counts = f"{row['pictures']:>7}{row['not_found']:>15}{row['odd']:>5}"
+        lines.append(f"{subset:<10}{figures[0]:>9}{figures[1]:>9}{counts}")
     return "\n".join(lines)
 
 

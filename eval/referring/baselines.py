@@ -16,7 +16,7 @@ from textregion.image import RGB
 def chance(expression: Expression) -> float:
     """Expected accuracy of a random detector box: the share of boxes that would be right; 0 without any."""
     boxes = expression.detections_xywh
-    if not boxes or not expression.gold_xywh:
+    if not boxes:
         return 0.0
     best = np.max([box_ious(gold, boxes) for gold in expression.gold_xywh], axis=0)
     return float(np.mean([is_hit(iou) for iou in best]))
@@ -59,7 +59,7 @@ class CropBaseline:
             tokens: (B, D), theirs.
         """
         box_xywh: Box | None = None
-        if len(tokens) and expression.text.strip():
+        if len(tokens):
             text = self._segmenter.text.encode([expression.text])
             scores = self._segmenter.encoder.scores(tokens.to(text), text)[:, 0]
             box_xywh = expression.detections_xywh[int(scores.argmax())]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import logging
-import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
-from eval.shared.keys import digest_of
+from eval.referring.detections import Boxes, read_detections
+from eval.referring.references import Reference, picture_names, read_reference, sentence_count
+from eval.shared.keys import contents_of, digest_of
 from eval.shared.metrics import Box
+from eval.shared.odd import Odd, warn
+from eval.shared.orientation import Orientation, SizeWH, read_orientation, turn_of_annotations, turned_box
 from eval.shared.runner import Picture
 from textregion import UserError
+from utils.text_files import read_json_lines
 
 logger = logging.getLogger(__name__)
 
@@ -32,17 +36,29 @@ SPLITS = (
 
 @dataclass(frozen=True)
 class Expression:
-    """One sentence that refers to one thing."""
+    """One sentence that refers to one thing; boxes lie on the upright picture."""
 
     split: str
     reference: int
-    """Line of the split's file, from 0: the sentences of a line refer to one thing."""
+    """Line of the split's file, from 1: the sentences of a line refer to one thing."""
     picture: str
     """File name."""
     text: str
     """Lower-cased."""
-    gold_xywh: tuple[Box, ...]
-    detections_xywh: tuple[Box, ...]
+    gold_xywh: Boxes
+    detections_xywh: Boxes
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What is asked."""
+
+    pictures: list[Picture]
+    """With all their expressions in all splits, in the order of the data."""
+    odd: list[Odd]
+    """References and sentences that cannot be judged; they count as wrong."""
+    odd_detections: list[Odd]
+    """Detections that are left out."""
 
 
 def splits_there(folder: Path, wanted: Sequence[str] | None) -> list[str]:
@@ -64,10 +80,10 @@ def splits_there(folder: Path, wanted: Sequence[str] | None) -> list[str]:
     return there if wanted is None else list(dict.fromkeys(wanted))
 
 
-def read_pictures(
+def read_examples(
     folder: Path, image_root: Path, splits: Sequence[str], use_detections: bool = True, limit: int | None = None
-) -> list[Picture]:
-    """Pictures with all their expressions in all splits, in the order of the data.
+) -> Examples:
+    """Everything that the splits ask.
 
     Args:
         folder: of the ``<split>.jsonl`` and ``<data set>_dets_dict.json`` files.
@@ -77,121 +93,135 @@ def read_pictures(
         limit: only the first pictures of every split.
 
     Raises:
-        UserError: a file or folder that is missing or not of the expected form, named with its line.
+        UserError: a file or folder that is missing or of no use as a whole, or none of the pictures is there.
     """
     if not image_root.is_dir():
         raise UserError(f"Folder {str(image_root)!r} does not exist: give that of the pictures as --image_root.")
-    by_picture: dict[str, dict[str, Expression]] = {}
-    detections: dict[str, dict[int, tuple[Box, ...]]] = {}
+    name_of = functools.cache(functools.partial(_name_there, image_root))
+    detections: dict[str, dict[int, Boxes]] = {}
+    odd_detections: list[Odd] = []
+    lines: list[_Line] = []
     for split in splits:
-        name = split.split("_")[0]
+        name = _data_set(split)
         if use_detections and name not in detections:
-            detections[name] = read_detections(folder / f"{name}_dets_dict.json")
-        in_split: set[str] = set()
-        without: set[str] = set()
-        for key, expression, has_entry in _read_split(folder / f"{split}.jsonl", split, detections.get(name, {})):
-            if expression.picture not in in_split and len(in_split) == limit:
-                continue
-            in_split.add(expression.picture)
-            by_picture.setdefault(expression.picture, {})[key] = expression
-            if use_detections and not has_entry:
-                without.add(expression.picture)
-        if without:
-            logger.warning("%s: %d pictures without an entry in the detections keep mask boxes.", split, len(without))
-    return [Picture(image_root / name, examples) for name, examples in by_picture.items()]
+            detections[name], left_out = read_detections(folder / f"{name}_dets_dict.json")
+            odd_detections += left_out
+        read = list(_first(_read_split(folder / f"{split}.jsonl", split, name_of, use_detections), limit))
+        if use_detections:
+            _warn_without(split, read, detections[name])
+        lines += read
+    odd = [each for line in lines for each in line.odd]
+    warn(odd, "it counts as wrong")
+    warn(odd_detections, "it is left out")
+    return Examples(_pictures(image_root, lines, detections), odd, odd_detections)
 
 
-def read_detections(path: Path) -> dict[int, tuple[Box, ...]]:
-    """Detector boxes by image id, from a mapping ``{"id": [box, ...]}`` or a list ``[{"image_id", "box"}, ...]``.
+@dataclass(frozen=True)
+class _Line:
+    """A line of a split: a reference, or why it is none."""
 
-    Raises:
-        UserError: a file that is missing or of another form.
-    """
-    content = _read_json(path)
-    boxes: dict[int, list[Box]] = {}
-    try:
-        if isinstance(content, list):
-            for entry in content:
-                boxes.setdefault(int(entry["image_id"]), []).append(_box(entry["box"]))
-        else:
-            boxes = {int(image_id): [_box(box) for box in listed] for image_id, listed in content.items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"Detections {str(path)!r} are neither {{image id: [[x, y, w, h], ...]}} nor a list of image_id and box "
-            f"({_reason(error)})."
-        ) from None
-    return {image_id: tuple(listed) for image_id, listed in boxes.items()}
+    split: str
+    number: int
+    picture: str
+    """File name; empty where it is not known."""
+    reference: Reference | None
+    odd: tuple[Odd, ...]
 
 
-def picture_name(file_name: str) -> str:
-    """The picture's own file name: COCO's names carry a running number after the picture's that is dropped."""
-    path = PurePosixPath(file_name)
-    tokens = path.stem.split("_")
-    if "coco" in path.name.lower() and len(tokens) > 3:
-        return str(path.with_name("_".join(tokens[:-1]) + ".jpg"))
-    return file_name
+def _name_there(image_root: Path, file_name: str) -> str:
+    """The name that the picture of a reference has on disk; the likeliest where it is not there."""
+    names = picture_names(file_name)
+    return next((name for name in names if (image_root / name).is_file()), names[0])
 
 
-def _read_split(
-    path: Path, split: str, detections: Mapping[int, tuple[Box, ...]]
-) -> list[tuple[str, Expression, bool]]:
-    """Key, expression, and whether the picture has an entry in the detections."""
-    found = []
-    for number, line in enumerate(_read_text(path).split("\n")):
-        if not line.strip():
-            continue
+def _read_split(path: Path, split: str, name_of: Callable[[str], str], use_detections: bool) -> list[_Line]:
+    lines = []
+    for number, entry in read_json_lines(path, f"leave {split} out of --datasets"):
+        where = f"line {number} of {path.name}"
         try:
-            entry = json.loads(line)
-            image_id = int(entry["image_id"])
-            gold = _gold(entry)
-            name = picture_name(str(entry["file_name"]))
-            texts = [str(sentence["raw"]).lower() for sentence in entry["sentences"]]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"Line {number + 1} of {str(path)!r} is not a reference ({_reason(error)}).") from None
-        for order, text in enumerate(texts):
-            expression = Expression(split, number, name, text, gold, detections.get(image_id, ()))
-            found.append((_key(expression, order), expression, image_id in detections))
-    return found
+            reference = read_reference(entry, use_detections)
+        except ValueError as error:
+            file_name = entry.get("file_name") if isinstance(entry, dict) else None
+            picture = name_of(file_name) if isinstance(file_name, str) and file_name else ""
+            odd = Odd(where, str(error), split, sentence_count(entry), number)
+            lines.append(_Line(split, number, picture, None, (odd,)))
+            continue
+        texts = (
+            Odd(f"sentence {order + 1} of {where}", reason, split, line=number)
+            for order, reason in reference.odd_texts.items()
+        )
+        lines.append(_Line(split, number, name_of(reference.file_name), reference, tuple(texts)))
+    if not any(line.reference for line in lines):
+        reason = f" ({lines[0].odd[0]})" if lines else ""
+        raise UserError(f"File {str(path)!r} holds no references{reason}: copy or download it again.")
+    return lines
 
 
-def _gold(entry: Mapping[str, Any]) -> tuple[Box, ...]:
-    """Boxes of the annotations that the reference names by one id or several, as numbers or text."""
-    named = entry["ann_id"] if isinstance(entry["ann_id"], list) else [entry["ann_id"]]
-    wanted = {str(ann_id) for ann_id in named}
-    gold = tuple(_box(ann["bbox"]) for ann in entry["anns"] if str(ann["id"]) in wanted)
-    if not gold:
-        raise ValueError(f"none of its anns has the id {entry['ann_id']}")
-    return gold
+def _first(lines: Sequence[_Line], limit: int | None) -> Iterator[_Line]:
+    """The lines about the first so many pictures."""
+    pictures: set[str] = set()
+    for line in lines:
+        if line.picture not in pictures and len(pictures) == limit:
+            continue
+        if line.picture:
+            pictures.add(line.picture)
+        yield line
 
 
-def _box(value: Any) -> Box:
-    x, y, width, height = (float(number) for number in value)
-    if not all(map(math.isfinite, (x, y, width, height))) or width < 0 or height < 0:
-        raise ValueError(f"{value} is no box x, y, width, height")
-    return x, y, width, height
+def _warn_without(split: str, lines: Sequence[_Line], detections: Mapping[int, Boxes]) -> None:
+    without = {line.picture for line in lines if line.reference and line.reference.image_id not in detections}
+    if without:
+        logger.warning("%s: %d pictures without an entry in the detections keep mask boxes.", split, len(without))
 
 
-def _key(expression: Expression, order: int) -> str:
-    """Tells the split, the reference and the sentence; records of changed data have other keys."""
-    facts = (expression.picture, expression.text, expression.gold_xywh, expression.detections_xywh)
-    return f"{expression.split}/{expression.reference}/{order}/{digest_of(*facts)}"
+def _pictures(image_root: Path, lines: Sequence[_Line], detections: Mapping[str, Mapping[int, Boxes]]) -> list[Picture]:
+    by_picture: dict[Path, list[_Line]] = {}
+    for line in lines:
+        if line.reference is not None:
+            by_picture.setdefault(image_root / line.picture, []).append(line)
+    contents = contents_of(by_picture)
+    if not any(contents.values()):
+        first = next(iter(contents))
+        raise UserError(f"None of {len(contents)} pictures can be read, the first being {first!r}: check --image_root.")
+    return [
+        Picture(path, _expressions(asked, contents[os.fspath(path)], read_orientation(path), detections))
+        for path, asked in by_picture.items()
+    ]
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(_read_text(path))
-    except ValueError as error:
-        raise UserError(f"File {str(path)!r} is not JSON ({error}): download it again.") from None
+def _expressions(
+    lines: Sequence[_Line],
+    content: str,
+    orientation: Orientation | None,
+    detections: Mapping[str, Mapping[int, Boxes]],
+) -> dict[str, Expression]:
+    """All expressions of one picture by their keys, which tell split, line, sentence, and what is judged."""
+    references = [(line, line.reference) for line in lines if line.reference is not None]
+    annotated = [box for _, reference in references for box in reference.all_xywh]
+    recorded = next((reference.recorded_wh for _, reference in references if reference.recorded_wh), None)
+    examples = {}
+    for line, reference in references:
+        by_image = detections.get(_data_set(line.split), {})
+        detected = () if reference.image_id is None else by_image.get(reference.image_id, ())
+        gold = _upright(reference.gold_xywh, orientation, annotated, recorded)
+        detected = _upright(detected, orientation, detected)
+        for order, text in reference.texts.items():
+            digest = digest_of(content, line.picture, text, gold, detected)
+            expression = Expression(line.split, line.number, line.picture, text, gold, detected)
+            examples[f"{line.split}/{line.number}/{order}/{digest}"] = expression
+    return examples
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"File {str(path)!r} cannot be read ({error.strerror}).") from None
-    except UnicodeDecodeError:
-        raise UserError(f"File {str(path)!r} is not UTF-8 text: download it again.") from None
+def _upright(
+    boxes_xywh: Boxes, orientation: Orientation | None, beside: Sequence[Box], recorded_wh: SizeWH | None = None
+) -> Boxes:
+    """Boxes as they lie on the upright picture; those beside them lie on the same."""
+    if orientation is None:
+        return boxes_xywh
+    corners = [(x + width, y + height) for x, y, width, height in beside]
+    turn = turn_of_annotations(orientation, corners, recorded_wh)
+    return tuple(turned_box(box, orientation.stored_wh, turn) for box in boxes_xywh)
 
 
-def _reason(error: Exception) -> str:
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+def _data_set(split: str) -> str:
+    return split.split("_")[0]

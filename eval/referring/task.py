@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from eval.referring.baselines import CropBaseline, chance
-from eval.referring.files import Expression
+from eval.referring.files import Examples, Expression
 from eval.shared import show
 from eval.shared.metrics import (
     Box,
@@ -25,8 +25,9 @@ from eval.shared.metrics import (
     mask_box,
     snap_to_detection,
 )
+from eval.shared.odd import named
 from eval.shared.records import Record
-from eval.shared.runner import Outcome, Picture
+from eval.shared.runner import Outcome
 from textregion import RegionTokens, TextRegionSegmenter
 from textregion.image import RGB
 
@@ -90,8 +91,8 @@ class ReferringJudge:
             yield key, record
 
     def _best_region(self, regions: RegionTokens, text: str) -> tuple[int | None, float | None]:
-        """Index and score of the region with the highest score; None where there is no region or nothing to ask."""
-        if len(regions) == 0 or not text.strip():
+        """Index and score of the region with the highest score; None where there is no region."""
+        if len(regions) == 0:
             return None, None
         # One expression a call: batches, and with them the last bits of a score, do not depend on where a run began.
         scores = self._segmenter.scores(regions, [text])[:, 0]
@@ -115,13 +116,11 @@ class ReferringJudge:
             "gold_xywh": expression.gold_xywh,
             "iou": iou,
             "correct": is_hit(iou),
-            "problem": _problem(expression, region, answer),
+            "problem": _problem(region, answer),
         }
 
 
-def _problem(expression: Expression, region: int | None, answer: Found | None) -> str | None:
-    if not expression.text.strip():
-        return "the expression is blank"
+def _problem(region: int | None, answer: Found | None) -> str | None:
     if region is None:
         return "no region was found"
     return "the region's mask is empty" if answer is None or answer.box_xywh is None else None
@@ -133,41 +132,44 @@ def region_found(regions: RegionTokens, region: int) -> Found:
     return Found(part, mask_box(part))
 
 
-def report(
-    pictures: Sequence[Picture], outcome: Outcome, splits: Sequence[str], baselines: bool = False
-) -> dict[str, Any]:
-    """Accuracy per split, in [0, 1], with counts; expressions of an unreadable picture count as wrong.
+def report(examples: Examples, outcome: Outcome, splits: Sequence[str], baselines: bool = False) -> dict[str, Any]:
+    """Accuracy per split, in [0, 1], with counts; expressions that are odd or of an unreadable picture count as wrong.
 
     Args:
-        pictures: what was evaluated.
+        examples: what was evaluated.
         outcome: its records.
         splits: names in the order to report.
         baselines: add chance and whole crops.
     """
-    examples = {key: example for picture in pictures for key, example in picture.examples.items()}
+    asked = {key: example for picture in examples.pictures for key, example in picture.examples.items()}
     rows: dict[str, Any] = {}
     for split in splits:
-        chosen = {key: example for key, example in examples.items() if example.split == split}
+        chosen = {key: example for key, example in asked.items() if example.split == split}
+        odd = [each for each in examples.odd if each.group == split]
+        wrong = [False] * sum(each.questions for each in odd)
         records = [outcome.records.get(key) for key in chosen]
-        verdicts = [record is not None and bool(record["correct"]) for record in records]
+        verdicts = [record is not None and bool(record["correct"]) for record in records] + wrong
         rows[split] = {
             "accuracy": expression_accuracy(verdicts),
             "correct": sum(verdicts),
             "expressions": len(verdicts),
-            "references": len({example.reference for example in chosen.values()}),
+            "references": len({example.reference for example in chosen.values()} | {each.line for each in odd}),
             "not_found": sum(record is None or record["problem"] is not None for record in records),
+            "odd": len(wrong),
         }
         if baselines:
-            crops = [record is not None and bool(record["crop_correct"]) for record in records]
+            crops = [record is not None and bool(record["crop_correct"]) for record in records] + wrong
             rows[split]["whole_crop_accuracy"] = expression_accuracy(crops)
-            chances = [chance(example) for example in chosen.values()]
+            chances = [chance(example) for example in chosen.values()] + [0.0] * len(wrong)
             rows[split]["chance_accuracy"] = float(np.mean(chances)) if chances else float("nan")
-    references = len({(example.split, example.reference) for example in examples.values()})
+    references = len({(example.split, example.reference) for example in asked.values()})
     return {
         "splits": rows,
-        "pictures": len(pictures),
-        "encodings_saved": references - len(pictures),
+        "pictures": len(examples.pictures),
+        "encodings_saved": references - len(examples.pictures),
         "unreadable": outcome.unreadable,
+        "odd": named(examples.odd),
+        "odd_detections": named(examples.odd_detections),
     }
 
 
@@ -176,10 +178,10 @@ def table(results: Mapping[str, Any]) -> str:
     rows = results["splits"]
     extra = {"chance_accuracy": "chance", "whole_crop_accuracy": "whole crop"}
     shown = [name for name in extra if any(name in row for row in rows.values())]
-    head = f"{'split':<16}{'accuracy':>10}{'correct':>9}{'of':>7}{'nothing found':>15}"
+    head = f"{'split':<16}{'accuracy':>10}{'correct':>9}{'of':>7}{'nothing found':>15}{'odd':>5}"
     lines = [head + "".join(f"{extra[name]:>12}" for name in shown)]
     for split, row in rows.items():
-        counts = f"{row['correct']:>9}{row['expressions']:>7}{row['not_found']:>15}"
+        counts = f"{row['correct']:>9}{row['expressions']:>7}{row['not_found']:>15}{row['odd']:>5}"
         baselines = "".join(f"{_percent(row[name]):>12}" for name in shown)
         lines.append(f"{split:<16}{_percent(row['accuracy']):>10}{counts}{baselines}")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from eval.shared.odd import Odd, lines_of
 from eval.shared.processes import Processes, add_launcher_options, check_launcher, start_processes, take_local_rank
 from eval.shared.records import Record
 from eval.shared.region_cache import RegionCache
@@ -182,10 +183,16 @@ def evaluate(
     return results, outcome
 
 
-def print_outcome(outcome: Outcome, args: argparse.Namespace) -> int:
-    """Say where the results are and which pictures could not be read; exit status 1 where there are any, else 0."""
+def print_outcome(outcome: Outcome, args: argparse.Namespace, odd: Sequence[Odd]) -> int:
+    """Say where the results are, which parts of the data are odd, and which pictures could not be read.
+
+    Returns:
+        Exit status: 1 where there are such pictures, else 0.
+    """
     if args.record_log:
         print(f"Results: {args.log_dir / RESULTS}")
+    for line in lines_of(odd):
+        print(f"Odd: {line}")
     for reason in outcome.unreadable.values():
         print(f"Unreadable: {reason}")
     return 1 if outcome.unreadable else 0

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from eval.reason_seg import interpret_queries
-from eval.reason_seg.files import read_queries
+from eval.reason_seg.files import read_questions
 from eval.reason_seg.interpret_queries import ChatClient, interpret
 from miniatures.scenes.__main__ import main as render
 from textregion import UserError
@@ -104,7 +104,8 @@ def test_the_command_asks_what_is_missing_and_the_evaluation_reads_it(
     assert sent == (rendered / "reason_seg" / "test" / "scene_000000.jpg").read_bytes()
     assert server.keys == ["Bearer abc"] * 2
 
-    (query,) = read_queries(rendered / "reason_seg" / "test", tmp_path / "new", limit=1)[0].examples.values()
+    (picture,) = read_questions(rendered / "reason_seg" / "test", tmp_path / "new", limit=1).pictures
+    (query,) = picture.examples.values()
     assert query.words[1].startswith("the red kite") and query.words[0] == f"background, anything but {query.words[1]}"
 
 

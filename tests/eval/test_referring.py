@@ -18,7 +18,9 @@ import torch
 from PIL import Image
 
 from eval.referring.baselines import CropBaseline, chance
-from eval.referring.files import Expression, picture_name, read_detections, read_pictures, splits_there
+from eval.referring.detections import read_detections
+from eval.referring.files import Examples, Expression, read_examples, splits_there
+from eval.referring.references import picture_names
 from eval.referring.task import ReferringJudge, region_found, report, table
 from eval.shared.metrics import Box
 from eval.shared.processes import Processes
@@ -71,8 +73,9 @@ def run_script(tiny: TextRegionSegmenter, monkeypatch: pytest.MonkeyPatch) -> Ru
     return run
 
 
-def write_split(folder: Path, *entries: dict[str, Any], detections: object = None) -> None:
+def write_split(folder: Path, *entries: Any, detections: object = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (640, 480)).save(folder / "COCO_train2014_000000581857.jpg")
     (folder / "refcoco_val.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     (folder / "refcoco_dets_dict.json").write_text(json.dumps({} if detections is None else detections))
 
@@ -88,10 +91,15 @@ def entry(**changes: Any) -> dict[str, Any]:
     }
 
 
-def read_one(folder: Path, *entries: dict[str, Any], detections: object = None) -> list[Expression]:
+def read_all(folder: Path, *entries: Any, detections: object = None) -> tuple[list[Expression], Examples]:
+    """The expressions of a split, and everything else that its files say."""
     write_split(folder, *entries, detections=detections)
-    pictures = read_pictures(folder, folder, ["refcoco_val"])
-    return [example for picture in pictures for example in picture.examples.values()]
+    examples = read_examples(folder, folder, ["refcoco_val"])
+    return [example for picture in examples.pictures for example in picture.examples.values()], examples
+
+
+def read_one(folder: Path, *entries: Any, detections: object = None) -> list[Expression]:
+    return read_all(folder, *entries, detections=detections)[0]
 
 
 @pytest.mark.parametrize(
@@ -103,10 +111,31 @@ def read_one(folder: Path, *entries: dict[str, Any], detections: object = None) 
         ("COCO_val2014_000000000042_3.png", "COCO_val2014_000000000042.jpg"),
         ("sub/COCO_train2014_000000581857_16.jpg", "sub/COCO_train2014_000000581857.jpg"),
         ("my_own_photo_3.jpeg", "my_own_photo_3.jpeg"),
+        ("my_coco_photo_of_2014_3.jpg", "my_coco_photo_of_2014_3.jpg"),
+        ("COCO_train2014_000000581857_16", "COCO_train2014_000000581857.jpg"),
+        ("coco_train2014_581857_16.JPG", "coco_train2014_581857.jpg"),
+        ("000000581857.jpg", "000000581857.jpg"),
     ],
 )
 def test_names_of_pictures(file_name: str, expected: str) -> None:
-    assert picture_name(file_name) == expected
+    assert picture_names(file_name)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("file_name", "there"),
+    [
+        ("COCO_train2014_000000000009_16.jpg", "000000000009.jpg"),  # COCO as of 2017
+        ("COCO_train2014_000000000009_16.jpg", "COCO_train2014_000000000009_16.jpg"),
+        ("train2014/COCO_train2014_000000000009_16.jpg", "COCO_train2014_000000000009.jpg"),
+        ("train2014\\COCO_train2014_000000000009_16.jpg", "train2014/COCO_train2014_000000000009.jpg"),
+        ("photos/street_4.png", "street_4.png"),
+        ("street_coco_1_4.png", "street_coco_1_4.png"),
+    ],
+)
+def test_a_picture_is_found_under_its_other_names(tmp_path: Path, file_name: str, there: str) -> None:
+    (tmp_path / there).parent.mkdir(exist_ok=True)
+    Image.new("RGB", (64, 48)).save(tmp_path / there)
+    assert read_one(tmp_path, entry(file_name=file_name))[0].picture == there
 
 
 @pytest.mark.parametrize("ann_id", [7, "7", [7], ["7", 99]])
@@ -124,23 +153,117 @@ def test_both_shapes_of_detections(tmp_path: Path) -> None:
     for content in (mapping, listed):
         (expression,) = read_one(tmp_path, entry(image_id="581857"), detections=content)
         assert expression.detections_xywh == boxes
-    assert read_detections(tmp_path / "refcoco_dets_dict.json") == {581857: boxes}
+    assert read_detections(tmp_path / "refcoco_dets_dict.json") == ({581857: boxes}, [])
     assert read_one(tmp_path, entry(), detections={})[0].detections_xywh == ()  # no entry: the mask's box stays
 
 
+ODD: list[tuple[Any, str, int]] = [
+    ({"ann_id": 3}, "none of its anns has the id 3", 2),
+    ({"ann_id": []}, "none of its anns has the id []", 2),
+    ({"ann_id": None}, "none of its anns has the id None", 2),
+    ({"anns": [{"id": 7, "bbox": [1, 2, -3, 4]}]}, "[1, 2, -3, 4] has a negative size", 2),
+    (
+        {"anns": [{"id": 7, "bbox": [1, 2, float("nan"), 4]}]},
+        "[1, 2, nan, 4] is no box x, y, width, height in pixels",
+        2,
+    ),
+    ({"anns": [{"id": 7, "bbox": [1, 2, 3, 1e300]}]}, "[1, 2, 3, 1e+300] is no box x, y, width, height in pixels", 2),
+    ({"anns": [{"id": 7, "bbox": [1, 2, 3]}]}, "[1, 2, 3] is no box x, y, width, height", 2),
+    ({"anns": [{"id": 7, "bbox": ["a", 2, 3, 4]}]}, "['a', 2, 3, 4] is no box of four numbers", 2),
+    ({"anns": [{"id": 7, "bbox": "1234"}]}, "'1234' is no box x, y, width, height", 2),
+    ({"anns": [{"id": 7}]}, "None is no box x, y, width, height", 2),
+    ({"anns": [{"bbox": [1, 2, 3, 4]}, 3, None]}, "none of its anns has the id 7", 2),
+    ({"anns": {"7": [1, 2, 3, 4]}}, "its 'anns' is {'7': [1, 2, 3, 4]}", 2),
+    ({"image_id": "x"}, "its 'image_id' is 'x'", 2),
+    ({"image_id": float("inf")}, "its 'image_id' is inf", 2),
+    ({"file_name": 3}, "its 'file_name' is 3", 2),
+    ({"file_name": ""}, "its 'file_name' is ''", 2),
+    ({"sentences": []}, "it has no sentences", 1),
+    ({"sentences": "left man"}, "its 'sentences' is 'left man'", 1),
+    *(({"missing": key}, f"'{key}' is missing", 2) for key in ("file_name", "image_id", "ann_id", "anns")),
+    ({"missing": "sentences"}, "'sentences' is missing", 1),
+    ([1, 2], "it is [1, 2], not a mapping", 1),
+    (None, "it is None, not a mapping", 1),
+]
+"""What is wrong with a line of two sentences, why, and how many expressions count as wrong."""
+
+
+def odd_line(change: Any) -> Any:
+    if not isinstance(change, dict):
+        return change
+    two = [{"raw": "left man"}, {"raw": "man at the left"}]
+    line = {**entry(sentences=two), **change}
+    line.pop(line.pop("missing", None), None)
+    return line
+
+
+@pytest.mark.parametrize(("change", "reason", "wrong"), ODD)
+def test_an_odd_reference_counts_as_wrong(
+    tmp_path: Path, change: Any, reason: str, wrong: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    expressions, examples = read_all(tmp_path, entry(), odd_line(change), entry(ann_id=8))
+    assert [expression.gold_xywh for expression in expressions] == [((1.5, 2, 3, 4),), ((5, 5, 5, 5),)]
+    assert [expression.reference for expression in expressions] == [1, 3]
+    (odd,) = examples.odd
+    assert (odd.where, odd.reason) == ("line 2 of refcoco_val.jsonl", reason)
+    assert (odd.group, odd.questions, odd.line) == ("refcoco_val", wrong, 2)
+    assert f"line 2 of refcoco_val.jsonl: {reason}; it counts as wrong." in caplog.messages
+    # A file that holds nothing else is another file.
+    with pytest.raises(UserError, match=r"refcoco_val\.jsonl' holds no references \(line 1 "):
+        read_one(tmp_path, odd_line(change), odd_line(change))
+
+
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("sentence", "reason"),
     [
-        ({"ann_id": 3}, "none of its anns has the id 3"),
-        ({"anns": [{"id": 7, "bbox": [1, 2, -3, 4]}]}, "is no box"),
-        ({"anns": [{"id": 7, "bbox": [1, 2, 3]}]}, "not enough values"),
-        ({"sentences": [{"sent": "x"}]}, "'raw' is missing"),
-        ({"image_id": "x"}, "invalid literal"),
+        ({"raw": " "}, "the expression is ' '"),
+        ({"raw": ""}, "its 'raw' is ''"),
+        ({"raw": None}, "its 'raw' is None"),
+        ({"raw": 5}, "its 'raw' is 5"),
+        ({"raw": "half \ud83d"}, "the expression is 'half \\ud83d'"),
+        ({"sent": "left"}, "'raw' is missing"),
+        (None, "the expression is None"),
     ],
 )
-def test_a_bad_line_is_named(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
-    with pytest.raises(UserError, match=f"Line 2 of .*refcoco_val.jsonl.*{reason}"):
-        read_one(tmp_path, entry(), entry(**change))
+def test_an_odd_sentence_counts_as_wrong_beside_others(tmp_path: Path, sentence: Any, reason: str) -> None:
+    line = entry(sentences=[{"raw": "One"}, sentence, {"raw": "Three"}])
+    expressions, examples = read_all(tmp_path, line)
+    assert [expression.text for expression in expressions] == ["one", "three"]
+    assert [(odd.where, odd.reason, odd.questions) for odd in examples.odd] == [
+        ("sentence 2 of line 1 of refcoco_val.jsonl", reason, 1)
+    ]
+
+
+def test_an_odd_annotation_beside_a_sound_one_is_left_out(tmp_path: Path) -> None:
+    anns = [{"id": 7, "bbox": [1, 2, 3, 4]}, {"id": 8, "bbox": [1, 2, -3, 4]}, {"id": 9}]
+    expressions, examples = read_all(tmp_path, entry(ann_id=[7, 8], anns=anns), entry(ann_id=7.0, anns=anns))
+    assert [expression.gold_xywh for expression in expressions] == [((1, 2, 3, 4),)] * 2
+    assert examples.odd == []
+
+
+def test_odd_detections_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sound = [0.5, 0.0, 9.0, 9.0]
+    mapping = {"581857": [[1, 2, -3, 4], sound, [1, 2], ["x", 1, 1, 1], [1, 2, 3, float("nan")]], "x": [sound], "5": 3}
+    (expression,), examples = read_all(tmp_path, entry(), detections=mapping)
+    assert expression.detections_xywh == (tuple(sound),)
+    name = "refcoco_dets_dict.json"
+    assert {odd.where: odd.reason for odd in examples.odd_detections} == {
+        f"box 1 of image 581857 in {name}": "[1, 2, -3, 4] has a negative size",
+        f"box 3 of image 581857 in {name}": "[1, 2] is no box x, y, width, height",
+        f"box 4 of image 581857 in {name}": "['x', 1, 1, 1] is no box of four numbers",
+        f"box 5 of image 581857 in {name}": "[1, 2, 3, nan] is no box x, y, width, height in pixels",
+        f"image x in {name}": "its image id is 'x'",
+        f"image 5 in {name}": "it holds 3",
+    }
+    assert "1 more, which results.json names; it is left out." in caplog.messages
+    listed = [{"image_id": 581857, "box": sound}, {"image_id": 581857}, {"box": sound}, 3]
+    (expression,), examples = read_all(tmp_path, entry(), detections=listed)
+    assert expression.detections_xywh == (tuple(sound),)
+    assert [odd.where for odd in examples.odd_detections] == [
+        f"box 1 of detection 2 in {name}",
+        f"detection 3 in {name}",
+        f"detection 4 in {name}",
+    ]
 
 
 def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
@@ -153,28 +276,117 @@ def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"refcoco_testa\.jsonl.*--datasets"):
         splits_there(tmp_path, ["refcoco_testa"])
     with pytest.raises(UserError, match="--image_root"):
-        read_pictures(tmp_path, tmp_path / "none", ["refcoco_val"])
-    for content in ("{", "3", '{"x": [[1, 2, 3, 4]]}', '[{"box": [1, 2, 3, 4]}]'):
+        read_examples(tmp_path, tmp_path / "none", ["refcoco_val"])
+    for content in ("{", "3", '{"x": [[1, 2, 3, 4]]}', '[{"box": [1, 2, 3, 4]}]', '{"1": [[1, 2, 3]]}'):
         (tmp_path / "refcoco_dets_dict.json").write_text(content)
         with pytest.raises(UserError, match=r"refcoco_dets_dict\.json"):
-            read_pictures(tmp_path, tmp_path, ["refcoco_val"])
+            read_examples(tmp_path, tmp_path, ["refcoco_val"])
     (tmp_path / "refcoco_dets_dict.json").unlink()
-    with pytest.raises(UserError, match=r"refcoco_dets_dict\.json.*cannot be read"):
-        read_pictures(tmp_path, tmp_path, ["refcoco_val"])
-    assert read_pictures(tmp_path, tmp_path, ["refcoco_val"], use_detections=False)
+    with pytest.raises(UserError, match=r"refcoco_dets_dict\.json' does not exist: put .* by --no-detector-boxes"):
+        read_examples(tmp_path, tmp_path, ["refcoco_val"])
+    assert read_examples(tmp_path, tmp_path, ["refcoco_val"], use_detections=False).pictures
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"None of 1 pictures .*000000581857\.jpg': check --image_root"):
+        read_examples(tmp_path, tmp_path / "empty", ["refcoco_val"], use_detections=False)
+    for content, reason in (
+        ("", "holds no references: copy"),
+        (json.dumps(entry()) + '\n{"a', "Line 2 .* is not JSON"),
+    ):
+        (tmp_path / "refcoco_val.jsonl").write_text(content)
+        with pytest.raises(UserError, match=reason):
+            read_examples(tmp_path, tmp_path, ["refcoco_val"], use_detections=False)
+
+
+def test_without_detections_no_image_id_is_needed(tmp_path: Path) -> None:
+    line = entry()
+    del line["image_id"]
+    write_split(tmp_path, line)
+    assert read_examples(tmp_path, tmp_path, ["refcoco_val"], use_detections=False).odd == []
+
+
+def test_files_as_other_systems_write_them(tmp_path: Path) -> None:
+    boxes = {"581857": [[1, 2, 3, 4]]}
+    lines = [entry(sentences=[{"raw": "Café links"}]), entry(ann_id="8")]
+    write_split(tmp_path, *lines, detections=boxes)
+    plain = read_examples(tmp_path, tmp_path, ["refcoco_val"])
+    texts = [json.dumps(line, ensure_ascii=False) for line in lines]
+    for encoding in ("utf-8-sig", "utf-16", "cp1252"):
+        for end in ("\r\n", "\r", ",\n", "\n\n"):
+            (tmp_path / "refcoco_val.jsonl").write_bytes(end.join(texts).encode(encoding))
+            (tmp_path / "refcoco_dets_dict.json").write_bytes(f"{end.strip(',')}{json.dumps(boxes)}".encode(encoding))
+            read = read_examples(tmp_path, tmp_path, ["refcoco_val"])
+            of = [list(picture.examples.values()) for examples in (plain, read) for picture in examples.pictures]
+            assert [expression.text for expression in of[1]] == ["café links", "left man"]
+            assert [(each.text, each.gold_xywh, each.detections_xywh) for each in of[0]] == [
+                (each.text, each.gold_xywh, each.detections_xywh) for each in of[1]
+            ]
+
+
+def test_odd_references_count_among_the_first_pictures(tmp_path: Path) -> None:
+    names = [f"COCO_train2014_{number:012d}.jpg" for number in range(3)]
+    write_split(
+        tmp_path,
+        entry(file_name=names[0], ann_id=3),
+        entry(file_name=names[1]),
+        {"sentences": []},
+        entry(file_name=names[2], ann_id=3),
+        entry(file_name=names[1], sentences=[{"raw": ""}]),
+        entry(file_name=names[0]),
+    )
+    for name in names:
+        Image.new("RGB", (64, 48)).save(tmp_path / name)
+    examples = read_examples(tmp_path, tmp_path, ["refcoco_val"], limit=2)
+    assert [picture.path.name for picture in examples.pictures] == [names[1], names[0]]
+    assert [odd.line for odd in examples.odd] == [1, 5]
+    assert [odd.line for odd in read_examples(tmp_path, tmp_path, ["refcoco_val"]).odd] == [1, 3, 4, 5]
+
+
+EXIF_BOXES = {  # of the pixels x 10 to 30, y 5 to 15 of a stored picture of 64 x 48
+    2: (34, 5, 20, 10),
+    3: (34, 33, 20, 10),
+    4: (10, 33, 20, 10),
+    5: (5, 10, 10, 20),
+    6: (33, 10, 10, 20),
+    7: (33, 34, 10, 20),
+    8: (5, 34, 10, 20),
+}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_boxes_are_upright_unless_only_the_stored_picture_holds_them(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    name = "COCO_train2014_000000581857.jpg"
+    box, wide, tall = (10.0, 5.0, 20.0, 10.0), [0, 0, 64, 5], [0, 0, 5, 64]
+
+    def read(beside: list[int], **more: Any) -> tuple[Any, Any]:
+        anns = [{"id": 7, "bbox": list(box)}, {"id": 8, "bbox": beside}]
+        write_split(tmp_path, entry(anns=anns, **more), detections={"581857": [list(box), beside]})
+        Image.new("RGB", (64, 48)).save(tmp_path / name, exif=exif)
+        (picture,) = read_examples(tmp_path, tmp_path, ["refcoco_val"]).pictures
+        (expression,) = picture.examples.values()
+        return expression.gold_xywh[0], expression.detections_xywh[0]
+
+    turned = EXIF_BOXES.get(orientation, box) if orientation > 4 else box
+    assert read([0, 0, 40, 40]) == (box, box)  # possible on either: upright, as tools show pictures
+    assert read(tall) == (box, box)
+    assert read(wide) == (turned, turned)  # beyond the upright picture's width of 48
+    assert read([0, 0, 40, 40], width=64, height=48) == (turned, box)
+    assert read(wide, width=48, height=64) == (box, turned)
 
 
 def test_pictures_are_grouped_over_splits(rendered: Path) -> None:
     splits = splits_there(rendered / "reclip_data", None)
     assert len(splits) == 8
-    pictures = read_pictures(rendered / "reclip_data", rendered / "train2014", splits)
+    pictures = read_examples(rendered / "reclip_data", rendered / "train2014", splits).pictures
     assert len(pictures) == 3
     assert {example.split.split("_")[0] for example in pictures[0].examples.values()} == {
         "refcoco",
         "refcoco+",
         "refcocog",
     }
-    first = read_pictures(rendered / "reclip_data", rendered / "train2014", ["refcoco_testa", "refcoco_val"], limit=1)
+    two = ["refcoco_testa", "refcoco_val"]
+    first = read_examples(rendered / "reclip_data", rendered / "train2014", two, limit=1).pictures
     assert {key for picture in first for key in picture.examples} < {key for p in pictures for key in p.examples}
     assert len(first) == 2
 
@@ -183,36 +395,39 @@ def test_a_limit_is_of_pictures_with_all_that_is_asked_of_them(tmp_path: Path) -
     names = ["a.jpg", "b.jpg", "a.jpg", "c.jpg", "b.jpg"]
     entries = [entry(file_name=name, image_id=number) for number, name in enumerate(names)]
     write_split(tmp_path, *entries)
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg")
 
     def lines(limit: int | None) -> list[list[int]]:
-        pictures = read_pictures(tmp_path, tmp_path, ["refcoco_val"], limit=limit)
+        pictures = read_examples(tmp_path, tmp_path, ["refcoco_val"], limit=limit).pictures
         return [[example.reference for example in picture.examples.values()] for picture in pictures]
 
-    assert lines(1) == [[0, 2]]
-    assert lines(2) == [[0, 2], [1, 4]]
-    assert lines(None) == lines(3) == [[0, 2], [1, 4], [3]]
+    assert lines(1) == [[1, 3]]
+    assert lines(2) == [[1, 3], [2, 5]]
+    assert lines(None) == lines(3) == [[1, 3], [2, 5], [4]]
 
 
 def test_pictures_without_an_entry_in_the_detections_are_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_split(tmp_path, entry(), entry(image_id=3, file_name="b.jpg"), detections={"581857": []})
-    read_pictures(tmp_path, tmp_path, ["refcoco_val"])
+    read_examples(tmp_path, tmp_path, ["refcoco_val"])
     assert caplog.messages == ["refcoco_val: 1 pictures without an entry in the detections keep mask boxes."]
     caplog.clear()
-    read_pictures(tmp_path, tmp_path, ["refcoco_val"], use_detections=False)
+    read_examples(tmp_path, tmp_path, ["refcoco_val"], use_detections=False)
     assert caplog.messages == []
 
 
 def test_keys_tell_splits_references_sentences_and_content_apart(tmp_path: Path) -> None:
     def keys(*entries: dict[str, Any], detections: object = None) -> list[str]:
         write_split(tmp_path, *entries, detections=detections)
-        return [key for picture in read_pictures(tmp_path, tmp_path, ["refcoco_val"]) for key in picture.examples]
+        Image.new("RGB", (640, 480)).save(tmp_path / "other.jpg")
+        pictures = read_examples(tmp_path, tmp_path, ["refcoco_val"]).pictures
+        return [key for picture in pictures for key in picture.examples]
 
     two = [{"raw": "left"}, {"raw": "left"}]
     plain = keys(entry(sentences=two), entry(sentences=two))
     assert [key.rsplit("/", 1)[0] for key in plain] == [
-        f"refcoco_val/{line}/{order}" for line in (0, 1) for order in (0, 1)
+        f"refcoco_val/{line}/{order}" for line in (1, 2) for order in (0, 1)
     ]
     changed = [
         {"file_name": "other.jpg"},
@@ -222,13 +437,10 @@ def test_keys_tell_splits_references_sentences_and_content_apart(tmp_path: Path)
     digests = {keys(entry())[0]} | {keys(entry(**change))[0] for change in changed}
     digests |= {keys(entry(), detections={"581857": [[0, 0, 1, 1]]})[0]}
     assert len(digests) == 5
-
-
-def test_text_files_that_are_not_utf8_are_named(tmp_path: Path) -> None:
     write_split(tmp_path, entry())
-    (tmp_path / "refcoco_val.jsonl").write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match=r"refcoco_val\.jsonl.*not UTF-8"):
-        read_pictures(tmp_path, tmp_path, ["refcoco_val"])
+    Image.new("RGB", (640, 480), "red").save(tmp_path / "COCO_train2014_000000581857.jpg")
+    (picture,) = read_examples(tmp_path, tmp_path, ["refcoco_val"]).pictures
+    assert digests.isdisjoint(picture.examples)
 
 
 def regions_of(masks: torch.Tensor, tokens: torch.Tensor, encoder: str = "") -> RegionTokens:
@@ -259,7 +471,6 @@ def test_from_a_region_to_a_verdict(tiny: TextRegionSegmenter, tmp_path: Path) -
         "snapped": asked("red kite", (12, 5, 20, 10), detections),
         "alone": asked("red kite", (12, 5, 20, 10)),
         "half": asked("red kite", (10, 5, 20, 5)),
-        "blank": asked(" ", (10, 5, 20, 10)),
     }
     image = np.zeros((40, 60, 3), np.uint8)
     records = dict(ReferringJudge(tiny, show_dir=tmp_path)(image, regions, examples))
@@ -267,7 +478,6 @@ def test_from_a_region_to_a_verdict(tiny: TextRegionSegmenter, tmp_path: Path) -
     assert records["snapped"]["mask_box_xywh"] == records["alone"]["box_xywh"] == (10, 5, 20, 10)
     assert records["alone"]["correct"] and records["alone"]["iou"] == pytest.approx(180 / 220)
     assert records["half"]["iou"] == 0.5 and not records["half"]["correct"]
-    assert records["blank"]["problem"] == "the expression is blank" and not records["blank"]["correct"]
     unsnapped = dict(ReferringJudge(tiny, use_detections=False)(image, regions, examples))
     assert unsnapped["snapped"]["box_xywh"] == (10, 5, 20, 10)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.png" for name in sorted(examples)]
@@ -406,9 +616,43 @@ def test_unreadable_pictures_are_wrong_and_named(
     assert results_of(tmp_path / "log") == results_of(tmp_path / "other")
 
 
+def test_odd_data_are_told_and_the_run_goes_on(
+    rendered: Path, cache: Path, tmp_path: Path, run_script: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(rendered, data)
+    arguments = ("--datasets", "refcoco_val", "--cache", cache, "--baselines")
+    assert run_script(data, tmp_path / "plain", *arguments) == 0
+    plain = results_of(tmp_path / "plain")["splits"]["refcoco_val"]
+    path = data / "reclip_data/refcoco_val.jsonl"
+    lines = path.read_text().splitlines()
+    first = json.loads(lines[0])
+    odd = [{**first, "ann_id": 1}, {**first, "sentences": [{"raw": " "}]}]
+    path.write_text("\n".join([*lines, *map(json.dumps, odd)]))
+    detections = json.loads((data / "reclip_data/refcoco_dets_dict.json").read_text())
+    detections[str(first["image_id"])].append([0, 0, -5, 5])
+    (data / "reclip_data/refcoco_dets_dict.json").write_text(json.dumps(detections))
+    capsys.readouterr()
+    assert run_script(data, tmp_path / "odd", *arguments) == 0
+    printed = capsys.readouterr().out
+    results = results_of(tmp_path / "odd")
+    row = results["splits"]["refcoco_val"]
+    wrong = len(first["sentences"]) + 1
+    assert (row["odd"], row["expressions"]) == (wrong, plain["expressions"] + wrong)
+    assert row["correct"] == plain["correct"] and row["accuracy"] == plain["correct"] / row["expressions"]
+    assert row["references"] == plain["references"] + 2 and row["not_found"] == plain["not_found"]
+    where = f"line {len(lines) + 1} of refcoco_val.jsonl"
+    assert results["odd"] == {
+        where: "none of its anns has the id 1",
+        f"sentence 1 of line {len(lines) + 2} of refcoco_val.jsonl": "the expression is ' '",
+    }
+    assert list(results["odd_detections"].values()) == ["[0, 0, -5, 5] has a negative size"]
+    assert f"Odd: {where}: none of its anns has the id 1\n" in printed
+
+
 def test_report_of_nothing() -> None:
-    results = report([], Outcome({}, {}), ["refcoco_val"], baselines=True)
-    assert table(results).splitlines()[1].split() == ["refcoco_val", "-", "0", "0", "0", "-", "-"]
+    results = report(Examples([], [], []), Outcome({}, {}), ["refcoco_val"], baselines=True)
+    assert table(results).splitlines()[1].split() == ["refcoco_val", "-", "0", "0", "0", "0", "-", "-"]
 
 
 def test_cache_is_bounded_and_distrusts_damage(

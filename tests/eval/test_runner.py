@@ -16,11 +16,12 @@ from PIL import Image
 from torch import nn
 
 from eval.reason_seg import task as reason_seg
-from eval.reason_seg.files import Query
+from eval.reason_seg.files import Query, Questions
 from eval.referring import task as referring
-from eval.referring.files import Expression
+from eval.referring.files import Examples, Expression
 from eval.shared import runner
 from eval.shared.keys import digest_of
+from eval.shared.odd import Odd
 from eval.shared.processes import Processes
 from eval.shared.records import Record
 from eval.shared.region_cache import RegionCache
@@ -131,7 +132,7 @@ def expression(split: str, reference: int, detections: tuple[Any, ...] = ()) -> 
     return Expression(split, reference, "a.jpg", "kite", ((0.0, 0.0, 10.0, 10.0),), detections)
 
 
-def test_expressions_of_unreadable_pictures_count_as_wrong() -> None:
+def test_odd_expressions_and_those_of_unreadable_pictures_count_as_wrong() -> None:
     boxes = ((0.0, 0.0, 10.0, 10.0), (50.0, 50.0, 5.0, 5.0))
     pictures = [
         Picture(Path("a.jpg"), {"right": expression("v", 0, boxes), "wrong": expression("v", 0)}),
@@ -144,33 +145,43 @@ def test_expressions_of_unreadable_pictures_count_as_wrong() -> None:
         "nowhere": {"correct": True, "crop_correct": True, "problem": None},
     }
     outcome = Outcome(records, {"b.jpg": "it is empty"})
-    results = referring.report(pictures, outcome, ["v", "t"], baselines=True)
+    odd = [Odd("line 5 of v.jsonl", "'anns' is missing", "v", questions=2, line=5)]
+    odd += [Odd("sentence 2 of line 1 of t.jsonl", "the expression is ' '", "t", line=1)]
+    examples = Examples(pictures, odd, [Odd("image 7 in d.json", "it holds 3")])
+    results = referring.report(examples, outcome, ["v", "t"], baselines=True)
     assert results["splits"] == {
         "v": {
+            "accuracy": 1 / 5,
+            "correct": 1,
+            "expressions": 5,
+            "references": 3,
+            "not_found": 2,
+            "odd": 2,
+            "whole_crop_accuracy": 1 / 5,
+            "chance_accuracy": pytest.approx(1 / 5),
+        },
+        "t": {
             "accuracy": 1 / 3,
             "correct": 1,
             "expressions": 3,
             "references": 2,
-            "not_found": 2,
-            "whole_crop_accuracy": 1 / 3,
-            "chance_accuracy": pytest.approx(1 / 3),
-        },
-        "t": {
-            "accuracy": 1 / 2,
-            "correct": 1,
-            "expressions": 2,
-            "references": 2,
             "not_found": 1,
-            "whole_crop_accuracy": 1 / 2,
+            "odd": 1,
+            "whole_crop_accuracy": 1 / 3,
             "chance_accuracy": 0.0,
         },
     }
     assert (results["pictures"], results["encodings_saved"]) == (3, 1)  # references v0, v1, t1, t2 on three pictures
     assert results["unreadable"] == {"b.jpg": "it is empty"}
-    assert "whole_crop_accuracy" not in referring.report(pictures, outcome, ["v"])["splits"]["v"]
+    assert results["odd"] == {
+        "line 5 of v.jsonl": "'anns' is missing",
+        "sentence 2 of line 1 of t.jsonl": "the expression is ' '",
+    }
+    assert results["odd_detections"] == {"image 7 in d.json": "it holds 3"}
+    assert "whole_crop_accuracy" not in referring.report(examples, outcome, ["v"])["splits"]["v"]
 
 
-def test_an_unreadable_picture_is_0_in_giou_and_nothing_in_ciou() -> None:
+def test_what_cannot_be_judged_is_0_in_giou_and_nothing_in_ciou() -> None:
     def picture(name: str, is_sentence: bool) -> Picture:
         return Picture(Path(name), {name: Query(name, "kite?", is_sentence, ("background", "kite"), ())})
 
@@ -180,15 +191,17 @@ def test_an_unreadable_picture_is_0_in_giou_and_nothing_in_ciou() -> None:
         "c": {"intersection": 0, "union": 40, "iou": 0.0, "problem": "no region was found"},
         "d": {"intersection": 10, "union": 10, "iou": 1.0, "problem": None},
     }
-    results = reason_seg.report(pictures, Outcome(records, {"b": "it is empty"}))
+    odd = [Odd("e.json", "it has no 'shapes'", "long"), Odd("f.json", "it is not JSON")]
+    results = reason_seg.report(Questions(pictures, odd), Outcome(records, {"b": "it is empty"}))
     rows = results["subsets"]
-    figures = {name: (row["giou"], row["ciou"], row["pictures"], row["not_found"]) for name, row in rows.items()}
-    assert figures == {
-        "short": (pytest.approx(0.25, abs=1e-5), pytest.approx(0.5), 2, 1),
-        "long": (pytest.approx(0.5, abs=1e-5), pytest.approx(0.2), 2, 1),
-        "overall": (pytest.approx(0.375, abs=1e-5), pytest.approx(40 / 110), 4, 2),
+    names = ("giou", "ciou", "pictures", "not_found", "odd")
+    assert {subset: tuple(row[name] for name in names) for subset, row in rows.items()} == {
+        "short": (pytest.approx(0.25, abs=1e-5), pytest.approx(0.5), 2, 1, 0),
+        "long": (pytest.approx(1 / 3, abs=1e-5), pytest.approx(0.2), 3, 1, 1),
+        "overall": (pytest.approx(1.5 / 6, abs=1e-5), pytest.approx(40 / 110), 6, 2, 2),
     }
     assert (results["pictures"], results["unreadable"]) == (4, {"b": "it is empty"})
+    assert results["odd"] == {"e.json": "it has no 'shapes'", "f.json": "it is not JSON"}
 
 
 def test_a_picture_that_can_be_read_again_says_how_to_go_on(
@@ -315,21 +328,29 @@ def test_run_options_are_checked(given: list[str], said: str | None, monkeypatch
             check_run_options(args, "referring")
 
 
-def test_unreadable_pictures_are_printed_and_make_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_pictures_are_printed_and_make_status_1_and_odd_data_do_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     args = argparse.Namespace(log_dir=Path("logs"), record_log=True)
-    assert print_outcome(Outcome({}, {}), args) == 0
+    assert print_outcome(Outcome({}, {}), args, []) == 0
     assert capsys.readouterr().out == "Results: logs/results.json\n"
-    assert print_outcome(Outcome({}, {"a.jpg": "It is empty.", "b.jpg": "It is gone."}), args) == 1
+    odd = [Odd(f"line {number} of v.jsonl", "'anns' is missing") for number in range(1, 8)]
+    assert print_outcome(Outcome({}, {}), args, odd) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        *(f"Odd: line {number} of v.jsonl: 'anns' is missing" for number in range(1, 6)),
+        "Odd: 2 more, which results.json names",
+    ]
+    assert print_outcome(Outcome({}, {"a.jpg": "It is empty.", "b.jpg": "It is gone."}), args, []) == 1
     assert capsys.readouterr().out.splitlines()[1:] == ["Unreadable: It is empty.", "Unreadable: It is gone."]
 
 
 def test_the_tables_of_both_tasks() -> None:
-    row = {"accuracy": 0.25, "correct": 1, "expressions": 4, "not_found": 2, "chance_accuracy": float("nan")}
+    row = {"accuracy": 0.25, "correct": 1, "expressions": 4, "not_found": 2, "odd": 3, "chance_accuracy": float("nan")}
     lines = referring.table({"splits": {"refcoco_val": row}}).splitlines()
-    assert lines[0].split() == ["split", "accuracy", "correct", "of", "nothing", "found", "chance"]
-    assert lines[1].split() == ["refcoco_val", "25.00", "1", "4", "2", "-"]
-    assert {len(line) for line in lines} == {69}
-    rows = {"short": {"giou": 0.5, "ciou": 0.25, "pictures": 3, "not_found": 1}}
+    assert lines[0].split() == ["split", "accuracy", "correct", "of", "nothing", "found", "odd", "chance"]
+    assert lines[1].split() == ["refcoco_val", "25.00", "1", "4", "2", "3", "-"]
+    assert {len(line) for line in lines} == {74}
+    rows = {"short": {"giou": 0.5, "ciou": 0.25, "pictures": 3, "not_found": 1, "odd": 2}}
     lines = reason_seg.table({"subsets": rows}).splitlines()
-    assert lines[0].split() == ["subset", "gIoU", "cIoU", "n", "nothing", "found"]
-    assert lines[1].split() == ["short", "0.5000", "0.2500", "3", "1"]
+    assert lines[0].split() == ["subset", "gIoU", "cIoU", "n", "nothing", "found", "odd"]
+    assert lines[1].split() == ["short", "0.5000", "0.2500", "3", "1", "2"]

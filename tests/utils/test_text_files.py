@@ -66,6 +66,8 @@ def test_arrays_commas_and_joined_files(tmp_path: Path) -> None:
     ):
         path.write_bytes(data)
         assert [value for _, value in read_json_lines(path, "")] == [{"a": 1}, {"a": 2}]
+    path.write_bytes(b"[1, 2]\n[3]\n")
+    assert read_json_lines(path, "") == [(1, [1, 2]), (2, [3])]
     path.write_bytes(b"")
     assert read_json_lines(path, "") == [] == read_lines(path, "")
 
