@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tests.parity.tiny_models import tiny_encoder, tiny_sam2
 from textregion import Encoder, MaskGenerator, SegmenterOptions, TextRegionSegmenter, cli
+from textregion.templates import IMAGENET
 
 WEIGHTS = Path(__file__).parent / "parity" / "weights"
 FAMILIES = ("clip", "siglip2", "pe")
@@ -55,6 +56,8 @@ def tiny_options() -> SegmenterOptions:
 
 class WordFeatures:
     """A unit vector for every word, in the place of a text tower (siglip2_tiny has none of its own size)."""
+
+    templates = IMAGENET
 
     def __init__(self, size: int) -> None:
         self.size = size
