@@ -30,9 +30,9 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from textregion import RegionTokens, Segmentation, TextRegionSegmenter, UserError, cli, export, tint, visualize
+from textregion.ahead import ahead
 from textregion.image import RGB, load_rgb
 from textregion.runtime import StageClock, is_out_of_memory
-from utils.ahead import ahead
 from utils.pictures import check_words, expand, read_queries, split_labels
 
 CHECKOUT = Path(__file__).resolve().parent

@@ -105,7 +105,7 @@ def test_the_library_stands_alone(path: Path) -> None:
 
 def test_no_training_lives_among_what_scripts_share() -> None:
     assert {path.stem for path in (ROOT / "utils").glob("*.py")} == {
-        "__init__", "ahead", "pictures", "results", "text_files"
+        "__init__", "pictures", "results", "text_files"
     }  # fmt: skip
 
 

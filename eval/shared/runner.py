@@ -21,10 +21,10 @@ from eval.shared.records import Record
 from eval.shared.region_cache import RegionCache
 from eval.shared.work_dir import WorkDir
 from textregion import RegionTokens, TextRegionSegmenter, UserError
+from textregion.ahead import ahead
 from textregion.cli import add_boolean, add_method_options, add_model_options, check_model_options, load_segmenter
 from textregion.image import RGB, load_rgb
 from textregion.options import Task
-from utils.ahead import ahead
 from utils.results import settings_of, write_results
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from utils.ahead import ahead
+from textregion.ahead import ahead
 
 
 def test_order_results_and_errors_stay_with_their_items() -> None:
