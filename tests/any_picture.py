@@ -32,13 +32,14 @@ MODES_OF = {
     "PPM": ("1", "L", "RGB", "I"),
     "JPEG2000": ("L", "LA", "RGB", "RGBA"),
 }
+GREYS = ("L", "LA", "I;16", "I", "F")
 WITH_EXIF = ("PNG", "JPEG", "TIFF", "WEBP")
 WITH_FRAMES = ("PNG", "GIF", "WEBP", "TIFF")
 WITH_TRANSPARENCY = (("PNG", "1"), ("PNG", "L"), ("PNG", "P"), ("GIF", "P"))
 HOW = ["whole"] * 5 + ["cut", "cut", "flipped", "flipped", "missing", "empty", "text"]
 WORDS = ["dog", "sky"]
-REMARKS = ("pictures:", "No region was found: dense", "No font of this machine", "The text ")
-"""What stderr holds when nothing is wrong: the bar, and what is said of tiny pictures and strange words."""
+REMARKS = ("pictures:", "No region was found: dense", "No font of this machine", "The text ", "Picture ")
+"""What stderr holds when nothing is wrong: the bar, and what is said of tiny pictures, strange words, deep pictures."""
 RESULTS = {"labels.png", "overlay.png", "regions.json"}
 _NO_PICTURE = {"empty": b"", "text": b"no picture, but a text\n" * 9}
 SUFFIXES = (".png", ".jpg", ".JPEG", ".gif", ".webp", ".tif", ".txt", ".tar.gz", "")
@@ -63,8 +64,8 @@ class Drawn:
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Upright width and height; None: damaged, so that nothing or another size may come of it."""
-        if self.how != "whole":
+        """Upright width and height; None: damaged or pages of anything: nothing or another size may come of it."""
+        if self.how != "whole" or (self.form == "TIFF" and self.mode in GREYS and self.frames > 1):
             return None
         return self.saved_size[::-1] if (self.orientation or 1) > 4 else self.saved_size
 

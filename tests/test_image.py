@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
+import zipfile
 from pathlib import Path
 
 import mmcv
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps
 
 from textregion import UserError
-from textregion.image import load_rgb, resize, resized_hw
+from textregion.image import load_picture, load_rgb, resize, resized_hw
 
 COLOURS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[0, 0, 0], [255, 255, 255], [128, 64, 32]]], np.uint8)
 
@@ -167,9 +169,84 @@ def test_a_bad_file_is_one_clear_sentence(kind: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+class Unseekable:
+    """As a download is read."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def read(self) -> bytes:
+        return self._content
+
+
+def test_bytes_and_open_files_are_read_as_the_file_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(COLOURS).save(path)
+    content = path.read_bytes()
+    with path.open("rb") as read_already, zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        read_already.read()
+        archive.write(path, "a.png")
+        for same in (
+            *(content, bytearray(content), memoryview(content), io.BytesIO(content), read_already),
+            *(Unseekable(content), archive.open("a.png"), PathOfBytes(path)),
+        ):
+            np.testing.assert_array_equal(load_rgb(same), COLOURS)  # type: ignore[arg-type]
+
+
+class PathOfBytes(os.PathLike[bytes]):
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __fspath__(self) -> bytes:
+        return os.fsencode(self._path)
+
+
+def test_the_turn_is_told_with_the_upright_picture(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    for form in ("png", "jpg", "tif"):
+        Image.fromarray(COLOURS).save(tmp_path / f"a.{form}", exif=exif)
+        assert load_picture(tmp_path / f"a.{form}").turn == Image.Transpose.ROTATE_270
+        with Image.open(tmp_path / f"a.{form}") as image:
+            assert load_picture(image).turn == Image.Transpose.ROTATE_270
+    assert load_picture(COLOURS).turn is None
+
+
+def test_what_is_no_picture_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("words")
+    closed = io.BytesIO(b"")
+    closed.close()
+    refused = {
+        "https://example.org/cat.png": "'https://example.org/cat.png' is a URL: download it",
+        Path("https://example.org/cat.png"): "is a URL",
+        "s3://bucket/cat.png": "is a URL",
+        "data:image/png;base64,iVBO": "is a URL",
+        b"": "given as bytes is an empty file",
+        b"words": "given as bytes is not an image",
+        io.BytesIO(b""): "given as a file is an empty file",
+        closed: "given as a file cannot be read",
+        (tmp_path / "text").open(encoding="utf-8"): "text' gives str instead of bytes: open it in binary mode",
+        (tmp_path / "text").open("ab"): "text' cannot be read",
+        None: "but got None",
+        7: "but got 7",
+        ("a.png",): "One picture is taken at a time, but got .*a.png.*: encode_many takes several",
+    }
+    for picture, said in refused.items():
+        with pytest.raises(UserError, match=said) as caught:
+            load_rgb(picture)  # type: ignore[arg-type]
+        assert "\n" not in str(caught.value)
+
+
+def test_a_file_whose_name_looks_like_a_url_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "http:").mkdir()
+    Image.fromarray(COLOURS).save(tmp_path / "http:" / "a.png")
+    np.testing.assert_array_equal(load_rgb("http://a.png"), COLOURS)
+
+
 @pytest.mark.parametrize(
     "array",
-    [np.zeros((2, 2), np.float32), np.zeros((2, 2, 2), np.uint8), np.zeros(4, np.uint8), np.zeros((0, 3, 3), np.uint8)],
+    [np.zeros((2, 2), np.uint16), np.zeros((2, 2, 2), np.uint8), np.zeros(4, np.uint8), np.zeros((0, 3, 3), np.uint8)],
 )
 def test_a_bad_array_is_refused(array: np.ndarray) -> None:
     with pytest.raises(UserError, match="array must be"):
