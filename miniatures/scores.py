@@ -10,7 +10,7 @@ import argparse
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def _none(scene: Scene, found: RegionMasks) -> RegionMasks:
 
 def _true(scene: Scene, found: RegionMasks) -> RegionMasks:
     masks = np.stack([item.mask for item in scene.objects if item.role != "part"])
-    return RegionMasks.from_masks(torch.from_numpy(masks).float(), found.output_hw)
+    return replace(RegionMasks.from_masks(masks, found.output_hw), source=None)  # filtered as SAM 2's are
 
 
 VARIANTS = (

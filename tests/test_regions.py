@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,42 @@ def test_moved_to_a_device_nothing_is_lost() -> None:
     assert (moved.size_hw, moved.resized_hw, moved.encoder) == ((24, 32), (16, 16), "tiny")
 
 
+def test_an_index_picks_regions_as_it_does_of_a_list() -> None:
+    regions = _regions()
+    assert [len(regions[0]), len(regions[-1]), len(regions[:]), len(regions[5:]), len(regions[[1, 0, 1]])] == [
+        1,
+        1,
+        2,
+        0,
+        3,
+    ]
+    assert torch.equal(regions[-1].tokens, regions.tokens[1:])
+    assert torch.equal(regions[::-1].masks(), regions.masks()[[1, 0]])
+    assert torch.equal(regions.masks(regions=[1]), regions.masks()[1:])
+    assert [float(region.scores) for region in regions] == pytest.approx([0.9, 0.7])  # type: ignore[attr-defined]
+    assert torch.equal(regions.foreground(-1), regions.foreground(1))
+    for index in (2, -3, [0, 2], torch.tensor([True])):
+        with pytest.raises(IndexError):
+            regions[index]
+    with pytest.raises(TypeError, match="Regions are picked by"):
+        regions["dog"]  # type: ignore[index]
+    with pytest.raises(IndexError, match="no region 2"):
+        regions.foreground(2)
+
+
+def test_the_given_masks_are_remembered_through_picking_and_files(tmp_path: Path) -> None:
+    regions = _regions()
+    assert regions.source is None
+    masks = replace(regions.region_masks, source=torch.tensor([7, 3]))
+    given = replace(regions, region_masks=masks)
+    assert given[::-1].source.tolist() == [3, 7]  # type: ignore[union-attr]
+    assert given.to("cpu").source.tolist() == [7, 3]  # type: ignore[union-attr]
+    given[1].save(tmp_path / "one.safetensors")
+    assert RegionTokens.load(tmp_path / "one.safetensors").source.tolist() == [3]  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match=r"source \(2,\)"):
+        replace(masks, source=torch.tensor([1]))
+
+
 def test_tokens_without_masks_are_refused() -> None:
     regions = _regions()
     with pytest.raises(ValueError, match="2 region masks"):
@@ -126,6 +163,8 @@ HOSTILE: dict[str, tuple[dict[str, torch.Tensor], dict[str, object]]] = {
     "masks in a row": ({"logits": torch.ones(3).half()}, {}),
     "a gap between regions": ({"region_of": torch.tensor([0, 2, 2])}, {}),
     "regions by fractions": ({"region_of": torch.tensor([0.0, 0.0, 1.0])}, {}),
+    "a source by fractions": ({"source": torch.tensor([0.0, 1.0])}, {}),
+    "the source of one region": ({"source": torch.tensor([0])}, {}),
     "scores of NaN": ({"scores": torch.full((2,), _NAN)}, {}),
     "scores in a table": ({"scores": torch.ones(2, 3)}, {}),
     "a score alone": ({"scores": torch.tensor(1.0)}, {}),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,15 +96,11 @@ def test_given_masks_in_another_order_give_tokens_in_that_order(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("kind", ["none", "smaller than a patch", "everything"])
+@pytest.mark.parametrize("kind", ["none", "everything"])
 def test_masks_at_the_edges(
     family: str, kind: str, segmenters: dict[str, TextRegionSegmenter], caplog: pytest.LogCaptureFixture
 ) -> None:
-    masks = torch.zeros({"none": 0}.get(kind, 1), 256, 256)
-    if kind == "smaller than a patch":
-        masks[0, 0, 0] = 1.0
-    elif kind == "everything":
-        masks[0] = 3.0
+    masks = torch.full((1 if kind == "everything" else 0, 256, 256), 3.0)
     with caplog.at_level(logging.WARNING, "textregion.segmenter"):
         regions = segmenters[family].encode(SCENE, RegionMasks.from_masks(masks, SCENE.shape[:2]))
     _check(regions)
@@ -114,6 +112,7 @@ def test_masks_at_the_edges(
     else:
         assert "No region was found" in caplog.text
         assert (len(regions), regions.dense is not None) == ((0, True) if family == "clip" else (1, False))
+        assert regions.source is None or len(regions.source) == 0
         # either way the picture has labels that come from its content
         assert len(result.labels.unique()) >= 1
         assert float(result.confidence.max()) > 1 / 3
@@ -245,6 +244,80 @@ def test_mean_pooled_values_are_never_normalised(
     raw = TextRegionSegmenter(plain.encoder, plain.mask_generator, plain.options.replace(normalize_values=False))
     assert plain.options.normalize_values
     assert torch.equal(plain.encode(SCENE, scene_masks).tokens, raw.encode(SCENE, scene_masks).tokens)
+
+
+def test_many_pictures_are_encoded_one_by_one_in_order(segmenters: dict[str, TextRegionSegmenter]) -> None:
+    segmenter, taken = segmenters["pe"], []
+
+    def pictures() -> Iterator[np.ndarray]:
+        for size in (40, 60, 80):
+            taken.append(size)
+            yield SCENE[:size]
+
+    many = segmenter.encode_many(pictures())
+    assert taken == []
+    first = next(many)
+    assert (first.size_hw, taken) == ((40, SCENE.shape[1]), [40, 60])  # the next one is being read
+    assert torch.equal(first.tokens, segmenter.encode(SCENE[:40]).tokens)
+    assert [regions.size_hw[0] for regions in many] == [60, 80]
+    batch = np.stack([SCENE[:40], SCENE[1:41]])
+    assert [len(regions) > 0 for regions in segmenter.encode_many(torch.from_numpy(batch))] == [True, True]
+    assert list(segmenter.encode_many([])) == []
+
+
+def test_a_bad_picture_among_many_is_answered_at_its_turn(segmenters: dict[str, TextRegionSegmenter]) -> None:
+    many = segmenters["pe"].encode_many([SCENE[:40], "none.png", SCENE[:40]])
+    assert len(next(many)) > 0
+    with pytest.raises(UserError, match=r"none\.png"):
+        next(many)
+
+
+@pytest.mark.parametrize(
+    "one", ["scene.png", b"bytes", SCENE, torch.from_numpy(SCENE), Image.fromarray(SCENE), None, 3]
+)
+def test_one_picture_is_no_list_of_pictures(one: Any, segmenters: dict[str, TextRegionSegmenter]) -> None:
+    with pytest.raises(UserError, match="encode_many takes a list of pictures") as caught:
+        segmenters["pe"].encode_many(one)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("several", [["a.png", "b.png"], (SCENE, SCENE), iter([SCENE]), SCENE[None], {"a.png": 1}])
+def test_several_pictures_are_no_picture(several: Any, segmenters: dict[str, TextRegionSegmenter]) -> None:
+    segmenter = segmenters["pe"]
+    for take in (segmenter.encode, lambda pictures: segmenter.segment(pictures, WORDS)):
+        with pytest.raises(UserError, match=r"One picture .* encode_many") as caught:
+            take(several)
+        assert "\n" not in str(caught.value)
+
+
+def test_words_are_looked_at_before_the_picture(segmenters: dict[str, TextRegionSegmenter]) -> None:
+    segmenter = segmenters["clip"]
+    for words in ("dog", [], [3], {"dog"}):
+        with pytest.raises(UserError, match="word"):
+            segmenter.segment("no such picture.png", words)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="a class for each of the 3 words, but has 2"):
+        segmenter.segment("no such picture.png", WORDS, [0, 1])
+    with pytest.raises(UserError, match="encode the picture first"):
+        segmenter.scores("no such picture.png", WORDS)  # type: ignore[arg-type]
+
+
+def test_a_picture_in_every_form_is_segmented_alike(segmenters: dict[str, TextRegionSegmenter], tmp_path: Path) -> None:
+    segmenter, path = segmenters["clip"], tmp_path / "scene.png"
+    Image.fromarray(SCENE).save(path)
+    forms: dict[str, Any] = {
+        "path": path,
+        "bytes": path.read_bytes(),
+        "stream": io.BytesIO(path.read_bytes()),
+        "floats": SCENE / 255,
+        "torchvision": torch.from_numpy(SCENE).permute(2, 0, 1) / 255,
+    }
+    masks = np.zeros((2, *SCENE.shape[:2]), bool)
+    masks[0, :100], masks[1, 100:] = True, True
+    expected = segmenter.encode(SCENE, masks)
+    for name, picture in forms.items():
+        assert torch.equal(segmenter.encode(picture, list(masks)).tokens, expected.tokens), name
+    labels = segmenter.segment(SCENE, WORDS).labels
+    assert torch.equal(segmenter.segment(forms["torchvision"], tuple(WORDS)).labels, labels)
 
 
 def test_views_in_small_batches_give_the_same(

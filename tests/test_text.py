@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -147,10 +148,15 @@ def test_a_long_text_is_cut_off_with_a_warning(clip_encoder: Encoder, caplog: py
     assert "longer than the model's context" in caplog.text
 
 
-@pytest.mark.parametrize("words", [[], [""], ["dog", "  \n"], "dog", [3]])
-def test_no_words_and_blank_words_are_refused(clip_encoder: Encoder, words: list[str]) -> None:
-    with pytest.raises(UserError, match="word"):
+@pytest.mark.parametrize(
+    "words",
+    [[], [""], ["dog", "  \n"], "dog", "", [3], ["dog", None], [b"dog"], b"dog", {"dog", "cat"}, {"dog": 1}, 3, None],
+    ids=repr,
+)
+def test_what_is_no_list_of_words_is_refused(clip_encoder: Encoder, words: Any) -> None:
+    with pytest.raises(UserError, match="word") as caught:
         TextBank(clip_encoder).encode(words)
+    assert "\n" not in str(caught.value)
 
 
 def test_any_other_text_gives_a_unit_embedding(clip_encoder: Encoder) -> None:

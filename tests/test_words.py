@@ -6,12 +6,13 @@ import hashlib
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from textregion import ClassWords, UserError
-from textregion.words import split_words
+from textregion.words import as_words, split_words
 
 ROOT = Path(__file__).parent.parent
 
@@ -127,3 +128,9 @@ def test_words_between_separators() -> None:
     assert split_words("sky, grass; a car", ",;") == ["sky", "grass", "a car"]
     assert split_words("sky, grass") == ["sky, grass"]
     assert split_words(" ; ") == []
+
+
+def test_words_come_in_whatever_has_an_order() -> None:
+    words = ("dog", "cat")
+    for same in (["dog", "cat"], np.array(["dog", "cat"]), (word for word in words), words):
+        assert as_words(same) == words

@@ -30,6 +30,30 @@ def to_grid(masks: RegionMasks, grid_hw: tuple[int, int]) -> Tensor:
     return torch.cat(parts) if parts else torch.zeros(0, grid_hw[0] * grid_hw[1], device=masks.device)
 
 
+def patch_shares(masks: RegionMasks, grid_hw: tuple[int, int], *, hard: bool) -> Tensor:
+    """How each mask is shared out among the patches, by area: (R, gh * gw) float32, 1 in all; 0 for an empty mask.
+
+    It takes the place of :func:`to_grid` for masks that lie between the patches' centres, where that has nothing.
+
+    Args:
+        hard: take every pixel above 0 alike, instead of its soft value of at most 1.
+    """
+    soft = masks.join(masks.logits).float()
+    soft = (soft > 0).float() if hard else soft.clamp(max=1)
+    rows, cols = (_overlaps(side, patches, masks.device) for side, patches in zip(soft.shape[1:], grid_hw))
+    areas = (rows @ soft @ cols.T).flatten(1)
+    return areas / areas.sum(1, keepdim=True).clamp(min=torch.finfo(areas.dtype).tiny)
+
+
+def _overlaps(pixels: int, patches: int, device: torch.device) -> Tensor:
+    """(patches, pixels) how much of each pixel of an axis lies in each of the patches that divide it, 0 to 1."""
+    # In whole numbers, a pixel being as long as there are patches, so that none reaches into the next by rounding.
+    patch = torch.arange(patches, device=device)[:, None] * pixels
+    pixel = torch.arange(pixels, device=device) * patches
+    reach = torch.minimum(patch + pixels, pixel + patches) - torch.maximum(patch, pixel)
+    return reach.clamp(min=0).float() / patches
+
+
 def _neighbours(full: Axis, grid: Axis) -> Axis:
     """The full-size pixels that a grid axis samples: all lower neighbours, then all upper ones."""
     return full[torch.cat([grid.lower, grid.upper])]
@@ -67,14 +91,21 @@ def drop_global_patches(grid: Tensor, locality: Tensor, threshold: float) -> Ten
     return grid * (locality >= threshold).to(grid.dtype)
 
 
-def pool(values: Tensor, grid: Tensor, how: Literal["sum", "mean"]) -> Tensor:
+def pool(values: Tensor, grid: Tensor, how: Literal["sum", "mean"], shared: Tensor | None = None) -> Tensor:
     """Pool patch values over regions: (R, C) (section 8).
 
     Args:
         values: (N, C).
         grid: (R, N); ``sum`` takes it as weights as it is, ``mean`` takes every patch above 0 alike.
+        shared: (R,) bool, regions whose patches have shares (:func:`patch_shares`): either way they weigh by them, 1
+            in all, so that a small mask counts as one patch wherever it lies.
     """
     if how == "sum":
-        return grid @ values
-    inside = (grid > 0).to(values.dtype)
-    return (inside @ values) / inside.sum(1, keepdim=True).clamp(min=1)
+        pooled = grid @ values
+    else:
+        inside = (grid > 0).to(values.dtype)
+        pooled = (inside @ values) / inside.sum(1, keepdim=True).clamp(min=1)
+    if shared is not None and bool(shared.any()):
+        shares = grid[shared]
+        pooled[shared] = (shares / shares.sum(1, keepdim=True)) @ values
+    return pooled

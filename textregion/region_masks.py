@@ -8,6 +8,8 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
+from .given_masks import Masks, read_masks
+from .indexing import Index, positions
 from .resample import Axis, bilinear_axis, sample, sample_points
 
 
@@ -28,6 +30,8 @@ class RegionMasks:
     """(R,) its stability score."""
     output_hw: tuple[int, int]
     """Size of the picture that the masks were taken for."""
+    source: Tensor | None = None
+    """(R,) int64, which of the given masks each region came from; None: SAM 2 found them."""
 
     def __post_init__(self) -> None:
         count = len(self.logits)
@@ -44,15 +48,25 @@ class RegionMasks:
             raise ValueError(
                 f"expected {regions} scores and stabilities, but got {len(self.scores)} and {len(self.stability)}"
             )
+        if self.source is not None and self.source.shape != (regions,):
+            raise ValueError(f"expected source ({regions},), but got {tuple(self.source.shape)}")
 
     @classmethod
-    def from_masks(cls, masks: Tensor, output_hw: tuple[int, int] | None = None) -> RegionMasks:
-        """Regions from given masks (R, h, w): boolean, or soft values that are clamped to [0, 3]."""
-        soft = masks.to(torch.float16).clamp(0, 3)
-        count = len(masks)
-        ones = torch.ones(count, device=masks.device)
-        size = output_hw or (masks.shape[1], masks.shape[2])
-        return cls(soft, torch.arange(count, device=masks.device), ones, ones, size)
+    def from_masks(cls, masks: Masks, output_hw: tuple[int, int] | None = None) -> RegionMasks:
+        """Regions from given masks, one each and in their order.
+
+        Args:
+            masks: see :func:`textregion.given_masks.read_masks`.
+            output_hw: size of the picture that they belong to, where they are a squeezed version of it, as SAM's
+                256 x 256 logits are; None: their own.
+
+        Raises:
+            UserError: masks of another form.
+        """
+        given = read_masks(masks)
+        count, height, width = given.soft.shape
+        each = torch.arange(count, device=given.soft.device)
+        return cls(given.soft, each, given.scores, given.stability, output_hw or (height, width), each)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -61,16 +75,18 @@ class RegionMasks:
     def device(self) -> torch.device:
         return self.logits.device
 
-    def __getitem__(self, keep: Tensor) -> RegionMasks:
-        """The regions that a boolean mask (R,) or an index tensor picks, in that order."""
-        index = keep.nonzero().flatten() if keep.dtype == torch.bool else keep
-        index = index.to(self.device)
+    def __getitem__(self, index: Index) -> RegionMasks:
+        """The regions that an int, a slice, a list of ints or a boolean mask (R,) picks, in that order."""
+        index = positions(index, len(self)).to(self.device)
         counts = self.region_of.bincount(minlength=len(self))
         sizes = counts[index]
         region_of = torch.arange(len(index), device=self.device).repeat_interleave(sizes)
         place = torch.arange(len(region_of), device=self.device) - (sizes.cumsum(0) - sizes)[region_of]
         members = (counts.cumsum(0) - counts)[index][region_of] + place
-        return RegionMasks(self.logits[members], region_of, self.scores[index], self.stability[index], self.output_hw)
+        source = None if self.source is None else self.source[index]
+        return RegionMasks(
+            self.logits[members], region_of, self.scores[index], self.stability[index], self.output_hw, source
+        )
 
     def to(self, device: torch.device | str) -> RegionMasks:
         """The same regions on another device."""
@@ -80,9 +96,10 @@ class RegionMasks:
             self.scores.to(device),
             self.stability.to(device),
             self.output_hw,
+            None if self.source is None else self.source.to(device),
         )
 
-    def full(self, size_hw: tuple[int, int] | None = None, regions: Tensor | None = None) -> Tensor:
+    def full(self, size_hw: tuple[int, int] | None = None, regions: Index | None = None) -> Tensor:
         """(R, H, W) float16 soft masks in [0, 3] of all or of the given regions, at any size."""
         chosen = self if regions is None else self[regions]
         rows, cols = self.axes(size_hw or self.output_hw)
@@ -92,7 +109,7 @@ class RegionMasks:
         """(H, W) bool: where the soft mask of one region is above 0, at any size."""
         rows, cols = self.axes(size_hw or self.output_hw)
         (cell_rows, row_cell), (cell_cols, col_cell) = rows.cells(), cols.cells()
-        window = self[torch.tensor([region], device=self.device)].window(rows, cols)
+        window = self[region].window(rows, cols)
         mask = torch.zeros(len(rows), len(cols), dtype=torch.bool, device=self.device)
         if len(window.regions) == 0:
             return mask  # it lies between the few pixels of a narrow picture

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from . import coco
 from .errors import UserError, reason_of
+from .indexing import Index, positions
 from .options import MAX_SIDE
 from .region_masks import RegionMasks
 from .views import Box, ViewPlan
@@ -60,11 +61,20 @@ class RegionTokens:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def __getitem__(self, keep: Tensor) -> RegionTokens:
-        """The regions that a boolean mask or an index tensor picks; masks, tokens and scores together."""
+    def __getitem__(self, index: Index) -> RegionTokens:
+        """The regions that an index picks; masks, tokens and scores together.
+
+        Args:
+            index: an int (one region), a slice, a list of ints, or a boolean mask (R,); arrays and tensors as well.
+
+        Raises:
+            IndexError: out of range.
+            TypeError: an index of another kind.
+        """
+        chosen = positions(index, len(self))
         return RegionTokens(
-            self.tokens[keep],
-            self.region_masks[keep],
+            self.tokens[chosen.to(self.tokens.device)],
+            self.region_masks[chosen],
             self.size_hw,
             self.resized_hw,
             self.encoder,
@@ -77,12 +87,17 @@ class RegionTokens:
         """(R,) SAM 2's predicted IoU."""
         return self.region_masks.scores
 
-    def masks(self, size_hw: tuple[int, int] | None = None, regions: Tensor | None = None) -> Tensor:
+    @property
+    def source(self) -> Tensor | None:
+        """(R,) int64, which of the given masks each region came from; None: SAM 2 found them."""
+        return self.region_masks.source
+
+    def masks(self, size_hw: tuple[int, int] | None = None, regions: Index | None = None) -> Tensor:
         """(R, H, W) float16 soft masks in [0, 3], made on demand.
 
         Args:
             size_hw: their size; None: the picture's own.
-            regions: only these, as an index tensor or a boolean mask.
+            regions: only these, by any index that the regions themselves take.
         """
         return self.region_masks.full(size_hw or self.size_hw, regions)
 
@@ -176,6 +191,8 @@ class RegionTokens:
             "output_hw": self.region_masks.output_hw,
             "encoder": self.encoder,
         }
+        if self.source is not None:
+            tensors["source"] = self.source
         if self.dense is not None:
             tensors["dense"] = self.dense.embeddings
             facts["plan"] = vars(self.dense.plan)
@@ -220,7 +237,12 @@ class RegionTokens:
 
 def _assemble(tensors: dict[str, Tensor], facts: dict[str, object]) -> RegionTokens:
     masks = RegionMasks(
-        tensors["logits"], tensors["region_of"], tensors["scores"], tensors["stability"], _pair(facts["output_hw"])
+        tensors["logits"],
+        tensors["region_of"],
+        tensors["scores"],
+        tensors["stability"],
+        _pair(facts["output_hw"]),
+        tensors.get("source"),
     )
     dense = None
     if "dense" in tensors:
@@ -247,6 +269,7 @@ def _check_columns(regions: RegionTokens) -> None:
         "masks in [0, 3]": bool(((logits >= 0) & (logits <= 3)).all()),
         "whole numbers in region_of": masks.region_of.dtype == torch.int64,
         "one score and one stability a region": masks.scores.shape == masks.stability.shape == (len(masks),),
+        "whole numbers in source": masks.source is None or masks.source.dtype == torch.int64,
         "finite scores": bool(masks.scores.isfinite().all() and masks.stability.isfinite().all()),
         "a locality for every patch": regions.locality is None or regions.locality.ndim == 2,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import painting, pooling, views
+from .ahead import ahead
 from .checkpoints.digests import weights_digest
 from .encoders.base import Encoder, PatchFeatures
-from .errors import UserError
-from .image import RGB, Picture, load_rgb, resize, resized_hw
+from .errors import UserError, described
+from .given_masks import Masks, check_size
+from .image import RGB, Loaded, Picture, is_picture, load_picture, resize, resized_hw
 from .masks import MaskGenerator
 from .options import SegmenterOptions
 from .region_masks import RegionMasks
@@ -25,6 +27,7 @@ from .regions import DensePatches, RegionTokens
 from .runtime import Precision, StageClock
 from .text import TextBank
 from .weights import load_parts
+from .words import as_words
 
 if TYPE_CHECKING:
     from typing import Self
@@ -107,31 +110,58 @@ class TextRegionSegmenter:
         """Precision of the two frozen models, by their names in records: ``dtype`` and ``sam2_dtype``."""
         return {"dtype": self.precision.dtype, "sam2_dtype": self.mask_generator.precision.dtype}
 
-    @torch.no_grad()
-    def encode(self, picture: Picture, masks: RegionMasks | None = None) -> RegionTokens:
+    def encode(self, picture: Picture, masks: RegionMasks | Masks | None = None) -> RegionTokens:
         """A picture's region tokens, once for all words.
 
         Args:
-            picture: path, PIL image or (H, W, 3) uint8 array.
-            masks: regions to use instead of SAM 2's.
+            picture: what :func:`textregion.image.load_picture` takes: a path, a file's bytes, a PIL image, an array ...
+            masks: regions to use instead of SAM 2's: what :meth:`RegionMasks.from_masks` makes or takes. All of them
+                are kept, in their order: one that lies between the centres of patches is pooled over the patches that
+                it touches, by area, and one of global patches only keeps them. SAM 2's own are filtered as always.
 
         Returns:
             R regions. Where none is found: R = 0 with dense patches (CLIP ViT), or one region, the whole picture.
+
+        Raises:
+            UserError: a picture or masks of another kind, masks of another shape than the upright picture, an empty
+                mask among those given.
         """
-        image = load_rgb(picture)
+        return self._encode(load_picture(picture), masks)
+
+    def encode_many(self, pictures: Iterable[Picture]) -> Iterator[RegionTokens]:
+        """The region tokens of many pictures, one after the other and in order; the next is read meanwhile.
+
+        Args:
+            pictures: any number, of any kind that :meth:`encode` takes, also a generator.
+
+        Raises:
+            UserError: a single picture; and, when its turn comes, a picture that cannot be read.
+        """
+        if is_picture(pictures) or not isinstance(pictures, Iterable):
+            raise UserError(f"encode_many takes a list of pictures, but got {described(pictures)}: give one to encode.")
+        return (self._encode(read(), None) for _, read in ahead(load_picture, pictures))
+
+    @torch.no_grad()
+    def _encode(self, picture: Loaded, masks: RegionMasks | Masks | None) -> RegionTokens:
+        image = picture.rgb
         resized = self._resize(image)
         original_hw, small_hw = _size_hw(image), _size_hw(resized)
         if masks is None:
             with self._stage("masks"):
                 output_hw = original_hw if self.options.mask_size == "original" else small_hw
                 masks = self.mask_generator.generate(resized, output_hw, self.options)
+        else:
+            masks = masks if isinstance(masks, RegionMasks) else RegionMasks.from_masks(masks)
+            if masks.output_hw != small_hw:
+                check_size(masks.output_hw, original_hw, picture.turn)
         plan = self._plan(small_hw)
         with self._stage("pooling"):
             masks, grid = self._on_grid(masks.to(self.encoder.device), plan)
+            grid, shared = self._share_out(masks, grid, plan)
         with self._stage("image tower"):
             features = self._patch_features(resized, plan, dense=self._wants_dense(masks))
         with self._stage("pooling"):
-            tokens, masks, locality = self._pool(masks, grid, features.values, plan)
+            tokens, masks, locality = self._pool(masks, grid, features.values, plan, shared)
         dense = None if features.dense is None else DensePatches(features.dense, plan)
         return RegionTokens(tokens, masks, original_hw, small_hw, self.encoder.name, dense, locality)
 
@@ -139,8 +169,11 @@ class TextRegionSegmenter:
         """(R, K) score of every region and word (section 10).
 
         Raises:
-            UserError: regions of another encoder.
+            UserError: something else than regions, regions of another encoder, or words that are none
+                (:func:`textregion.words.as_words`).
         """
+        if not isinstance(regions, RegionTokens):
+            raise UserError(f"Scores are of regions, but got {described(regions)}: encode the picture first.")
         if regions.encoder != self.encoder.name:
             raise UserError(
                 f"These regions were made by {regions.encoder!r}, but the segmenter's encoder is "
@@ -158,10 +191,16 @@ class TextRegionSegmenter:
         """A class map for words.
 
         Args:
-            picture: a picture, or the regions of one.
+            picture: a picture, of any kind that :meth:`encode` takes, or the regions of one.
             words: K words.
             class_of: class of each word where several words stand for one class; None: one class a word.
+
+        Raises:
+            UserError: see :meth:`encode` and :meth:`scores`; as many classes as words are needed.
         """
+        words = as_words(words)
+        if class_of is not None and len(class_of) != len(words):
+            raise UserError(f"class_of needs a class for each of the {len(words)} words, but has {len(class_of)}.")
         regions = picture if isinstance(picture, RegionTokens) else self.encode(picture)
         scores = self.scores(regions, words)
         with self._stage("painting"):
@@ -217,11 +256,15 @@ class TextRegionSegmenter:
         )
 
     def _on_grid(self, masks: RegionMasks, plan: views.ViewPlan) -> tuple[RegionMasks, Tensor]:
-        """Masks on the patch grid without empty ones (section 6); the whole picture where there is nothing else."""
+        """Masks on the patch grid without empty ones (section 6); the whole picture where there is nothing else.
+
+        Masks that were given are all kept, see :meth:`_share_out`.
+        """
         grid = pooling.to_grid(masks, plan.grid_hw)
         if self.options.mask_type == "hard":
             grid = (grid > 0).to(grid.dtype)
-        masks, grid = _drop_empty(masks, grid)
+        if masks.source is None:
+            masks, grid = _drop_empty(masks, grid)
         if len(masks) > 0:
             return masks, grid
         if self.encoder.has_dense:
@@ -229,7 +272,22 @@ class TextRegionSegmenter:
             return masks, grid
         logger.warning("No region was found: the whole picture is taken as one.")
         whole = RegionMasks.from_masks(torch.ones(1, 1, 1, device=grid.device), masks.output_hw)
-        return whole, torch.ones(1, grid.shape[1], device=grid.device)
+        return replace(whole, source=None), torch.ones(1, grid.shape[1], device=grid.device)
+
+    def _share_out(self, masks: RegionMasks, grid: Tensor, plan: views.ViewPlan) -> tuple[Tensor, Tensor | None]:
+        """Given masks that no patch's centre lies in, which have nothing on the grid, get their shares of patches.
+
+        Returns:
+            The grid, and which regions have shares (R,); None: none.
+        """
+        shared = grid.sum(1) == 0
+        if masks.source is None or not bool(shared.any()):
+            return grid, None
+        shares = pooling.patch_shares(masks[shared], plan.grid_hw, hard=self.options.mask_type == "hard")
+        empty = masks.source[shared][shares.sum(1) == 0].tolist()
+        if empty:
+            raise UserError(f"Mask {empty[0]} (counted from 0) is empty: leave out masks without a pixel above 0.")
+        return grid.masked_scatter(shared[:, None], shares), shared
 
     def _views(self, resized: RGB, plan: views.ViewPlan) -> Tensor:
         """(V, 3, S, S) normalised views on the encoder's device."""
@@ -256,9 +314,12 @@ class TextRegionSegmenter:
         return max(1, VIEW_BYTES // (4 * FLOATS_PER_TOKEN * tokens * self.encoder.width))
 
     def _pool(
-        self, masks: RegionMasks, grid: Tensor, values: Tensor, plan: views.ViewPlan
+        self, masks: RegionMasks, grid: Tensor, values: Tensor, plan: views.ViewPlan, shared: Tensor | None = None
     ) -> tuple[Tensor, RegionMasks, Tensor | None]:
-        """Tokens, masks and locality of the regions that survive the global-patch filter (sections 4, 7, 8)."""
+        """Tokens, masks and locality of the regions that survive the global-patch filter (sections 4, 7, 8).
+
+        Given masks all survive: those of global patches only keep them.
+        """
         options = self.options
         if options.upsample_times > 1:
             side = (plan.view_patches, plan.view_patches)
@@ -268,13 +329,16 @@ class TextRegionSegmenter:
         if options.remove_global_patch:
             locality = pooling.patch_locality(fused, grid)
             local = pooling.drop_global_patches(grid, locality, options.global_patch_threshold)
-            if bool((local.sum(1) > 0).any()):
+            survives = local.sum(1) > 0
+            if masks.source is not None:
+                grid = torch.where(survives[:, None], local, grid)
+            elif bool(survives.any()):
                 masks, grid = _drop_empty(masks, local)
             locality = locality.reshape(plan.grid_hw)
             tiled = options.resize_method == "multi_resolution"
             if options.normalize_values and tiled and self.encoder.pooling == "sum":
                 fused = F.normalize(fused, dim=-1)
-        pooled = pooling.pool(fused, grid, self.encoder.pooling)
+        pooled = pooling.pool(fused, grid, self.encoder.pooling, shared)
         tokens = self.encoder.project(pooled, feature=options.pool_feature, mlp=options.pool_mlp)
         return tokens.float(), masks, locality
 

@@ -16,10 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .encoders.base import Encoder
-from .errors import UserError
 from .runtime import Precision
 from .templates import IMAGENET, Templates
-from .words import is_word
+from .words import as_words
 
 logger = logging.getLogger(__name__)
 
@@ -60,13 +59,9 @@ class TextBank:
         """K words -> (K, D) L2-normalised embeddings on the encoder's device.
 
         Raises:
-            UserError: no words, or one that is blank or no text (:func:`is_word`).
+            UserError: see :func:`textregion.words.as_words`.
         """
-        if isinstance(words, str) or len(words) == 0:
-            raise UserError(f"Expected a list of at least one word, but got {_shorten(repr(words))}.")
-        for word in words:
-            if not is_word(word):
-                raise UserError(f"Every word must be text that is not blank, but got {_shorten(repr(word))}.")
+        words = as_words(words)
         missing = [word for word in dict.fromkeys(words) if word not in self._known]
         missing = [word for word in missing if not self._load(word)]
         words_at_a_time = max(1, TEXTS_PER_BATCH // len(self.templates))

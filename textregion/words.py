@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from .errors import UserError
+from .errors import UserError, described
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +133,29 @@ def split_words(text: str, separators: str = ";") -> list[str]:
     """The words between separators, without blanks around them; what is empty between two separators is none."""
     parts = re.split(f"[{re.escape(separators)}]", text)
     return [part.strip() for part in parts if part.strip()]
+
+
+def as_words(words: Iterable[str]) -> tuple[str, ...]:
+    """Words in their order.
+
+    Args:
+        words: a list, a tuple, or whatever else gives one text after the other in an order of its own.
+
+    Raises:
+        UserError: a single text, which would be read letter by letter; something without an order; no words; one that
+            is blank or no text (:func:`is_word`).
+    """
+    if isinstance(words, (str, bytes, Set, Mapping)) or not isinstance(words, Iterable):
+        raise UserError(
+            f"Expected a list of at least one word, such as ['red truck', 'wheel'], but got {described(words)}."
+        )
+    listed = tuple(words)
+    if not listed:
+        raise UserError("Expected a list of at least one word, but it is empty.")
+    for word in listed:
+        if not is_word(word):
+            raise UserError(f"Every word must be text that is not blank, but got {described(word)}.")
+    return listed
 
 
 def is_word(value: object) -> bool:
