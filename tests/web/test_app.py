@@ -175,7 +175,7 @@ def test_a_dropped_picture_is_asked_about_like_any_other(client: TestClient) -> 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", "not an image"),
+        (b"", "is an empty file"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", "PostScript"),
         (png_of(noise(0))[:200], "damaged"),
