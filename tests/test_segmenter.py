@@ -536,7 +536,7 @@ def test_every_tensor_is_made_on_the_models_device(
     with torch.device("meta"):
         regions = segmenter.encode(SCENE)
         result = segmenter.segment(regions, WORDS, [0, 0, 1])
-        empty = segmenter.encode(SCENE, RegionMasks.from_masks(torch.zeros(1, 8, 8, device="cpu"), (32, 48)))
+        empty = segmenter.encode(SCENE, RegionMasks.from_masks(torch.zeros(0, 8, 8, device="cpu"), (32, 48)))
         parts = [regions.masks((9, 9)), regions.foreground(0), regions.to("cpu").tokens, empty.tokens]
         parts += [band for _, band in class_probabilities(regions.region_masks, result.scores, (20, 30))]
     assert torch.equal(result.labels, expected.labels)

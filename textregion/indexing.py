@@ -26,7 +26,7 @@ def positions(index: Index, count: int) -> Tensor:
         TypeError: an index of another kind.
     """
     if isinstance(index, slice):
-        return torch.tensor(range(*index.indices(count)), dtype=torch.int64)
+        return torch.tensor(range(*index.indices(count)), dtype=torch.int64, device="cpu")
     chosen = _as_array(index)
     if chosen.dtype == bool:
         if len(chosen) != count:
