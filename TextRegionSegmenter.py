@@ -124,6 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(
             "--visualize_global_patch shows what the global-patch filter sees: leave --no-remove_global_patch out."
         )
+    if not 0 <= args.unsure_below <= 1:
+        raise UserError(f"--unsure_below is a confidence from 0 to 1, but {args.unsure_below} was given.")
     with output_folder(Path(args.output_dir)):
         failures = _find_unreadable(jobs)
         clock = StageClock()

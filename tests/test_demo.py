@@ -364,6 +364,8 @@ BAD = [
     (f"{CAT} --sam2_checkpoint nowhere.pt", "'nowhere.pt' is neither a file nor a hub id"),
     (f"{CAT} --device abacus", "Unknown device 'abacus'"),
     (f"{CAT} --no-remove_global_patch --visualize_global_patch", "--visualize_global_patch shows"),
+    (f"{CAT} --unsure_below 5", "--unsure_below is a confidence from 0 to 1, but 5.0 was given"),
+    (f"{CAT} --unsure_below nan", "--unsure_below is a confidence from 0 to 1"),
     (f"{CAT} --output_dri x", "unknown option '--output_dri': did you mean '--output_dir'?"),
     ("--image_list cat.jpg cat_overlay.png --labels dog --output_dir .", "would overwrite the picture"),
 ]

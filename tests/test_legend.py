@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from textregion import fonts, legend, visualize
 
@@ -63,6 +63,7 @@ def test_many_words_are_written_smaller() -> None:
     assert many.height < 600
     step = [np.diff(np.unique(swatches(panel)[:, 0])).min() for panel in (few, many)]
     assert step[1] < step[0]
+    assert legend.panel(entries(3), (500, 1)).height < 6 * legend.SMALLEST_LETTERS  # nor in columns of a letter
     assert legend.panel(entries(60), (20, 20)).height > 60 * legend.SMALLEST_LETTERS  # not smaller than legible
 
 
@@ -111,6 +112,18 @@ def test_a_name_stands_wholly_on_its_region(seed: int) -> None:
         own = (alone != (1, 2, 3)).any(2)
         assert (index[own[:400, :600]] == word).all(), text
         np.testing.assert_array_equal(pixels[own], alone[own])  # the other names leave it alone
+
+
+@pytest.mark.parametrize("text", WORDS)
+def test_a_name_that_just_fits_covers_its_region_and_no_more(text: str) -> None:
+    size = legend.letter_size((400, 600))
+    form = legend._forms(*fonts.written(text, 0), size, ImageDraw.Draw(Image.new("RGB", (1, 1))))[0]
+    width, height = form.size_wh
+    index = np.full((400, 600), 1, np.uint8)
+    index[100 : 102 + height, 200 : 202 + width] = 0  # the outermost pixels are the border
+    rows, cols = np.nonzero((drawn_by_names(index, [text]) != (1, 2, 3)).any(2))
+    assert 101 <= rows.min() <= 102 and 99 + height <= rows.max() <= 100 + height
+    assert 201 <= cols.min() <= 202 and 199 + width <= cols.max() <= 200 + width
 
 
 def test_a_name_too_long_for_a_line_takes_two_and_one_too_long_for_these_none() -> None:

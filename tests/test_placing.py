@@ -43,6 +43,19 @@ def test_the_first_form_that_fits_is_taken() -> None:
     assert place_names(index, [[]]) == []
 
 
+@pytest.mark.parametrize("height", range(20, 33))
+def test_on_a_large_map_a_tight_name_still_lies_inside(height: int) -> None:
+    placed = 0
+    for top in range(40, 48):
+        index = field(120, 3 * SIDE)
+        index[top : top + height, 100:900] = 0
+        for place in place_names(index, [[(90, height - 8), (91, height - 12)]]):
+            (_, y), tall = place.centre_xy, (height - 8, height - 12)[place.form]
+            assert top <= y - tall // 2 and y - tall // 2 + tall <= top + height
+            placed += 1
+    assert placed
+
+
 def test_pieces_of_one_thing_have_one_name_unless_apart() -> None:
     index = field(200, 400)
     index[50:150, 100:160] = 0
@@ -64,7 +77,10 @@ def test_where_the_name_does_not_fit_on_the_largest_piece_it_stands_on_another()
     assert 16 < place.centre_xy[1] < 56
 
 
-@pytest.mark.parametrize("index", [np.zeros((1, 1), int), np.zeros((1, 500), int), np.zeros((3, 3), int), field(5, 5)])
+@pytest.mark.parametrize(
+    "index",
+    [np.zeros((1, 1), int), np.zeros((1, 500), int), np.zeros((2, 50_000), int), np.zeros((3, 3), int), field(5, 5)],
+)
 def test_maps_without_room_have_no_names(index: np.ndarray) -> None:
     assert place_names(index, [SMALL]) == []
 

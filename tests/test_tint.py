@@ -72,7 +72,7 @@ def test_pixels_without_a_word_stay_as_they_are_but_border_on_others() -> None:
     image, index = picture(60, 200), halves(60, 200)
     index[20:40, 50:100] = 2
     for style in tint.STYLES:
-        seen = drawn(image, index, style)
+        seen = drawn(image, index, style, unsure=np.ones_like(index))
         np.testing.assert_array_equal(seen[20:40, 50:100], image[20:40, 50:100])
     assert (drawn(image, index, "outline")[19, 50:100] == RED).all()
 

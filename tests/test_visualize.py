@@ -123,7 +123,7 @@ def test_unsure_areas_are_striped_and_the_legend_says_so() -> None:
     image, labels = scene(400, 600)
     confidence = np.full((400, 600), 0.6)
     confidence[100:300, 50:250] = 0.45
-    confidence[:, 299:301] = 0.1  # the seam of two regions is not an area
+    confidence[:, 298:302] = 0.1  # the seam of two regions is not an area
     plain, shown = (
         np.asarray(visualize.overlay(image, labels, WORDS, confidence=confidence, unsure_below=below))
         for below in (0.05, 0.5)

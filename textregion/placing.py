@@ -46,8 +46,8 @@ def place_names(index: _Index, sizes_wh: Sequence[Sequence[tuple[int, int]]]) ->
     step = max(1, -(-max(index.shape) // SIDE))
     top, left = (min(step, side) // 2 for side in index.shape)
     small = index[top::step, left::step].astype(np.int32)
-    more = min(step - 1, 1)  # a name need not begin where a pixel of the small map does
-    sizes = [[(-(-width // step) + more, -(-height // step) + more) for width, height in forms] for forms in sizes_wh]
+    # Rounding moves a name by less than a pixel of the small map: that much is left to the border of each piece.
+    sizes = [[(-(-width // step), -(-height // step)) for width, height in forms] for forms in sizes_wh]
     pieces = _pieces(small, sizes)
     places: list[Place] = []
     for word in sorted({piece.word for piece in pieces}):
