@@ -78,7 +78,8 @@ def main() -> int:
             print(f"{name}: {mistakes[name]}", file=sys.stderr, flush=True)
             status = 2
         else:
-            status = 0 if _finished(work_dir, requested(args)) else _evaluate(name, work_dir, args, shared, index)
+            asked = _with_models(name, args)
+            status = 0 if _finished(work_dir, requested(asked)) else _evaluate(name, work_dir, asked, shared, index)
         if status == 0 and first:
             results[name] = json.loads((work_dir / "results.json").read_text(encoding="utf-8"))
             print(summary(results[name]), flush=True)
@@ -135,6 +136,8 @@ def _evaluate(name: str, work_dir: Path, args: argparse.Namespace, shared: list[
     """One data set in a process of its own, so that whatever ends it does not end the sweep; its exit status."""
     script = [sys.executable, os.fspath(HERE / "eval_semantic.py")]
     own = ["--config", _config(name), "--work-dir", os.fspath(work_dir)]
+    if args.clip_pretrained is not None:
+        own += ["--clip_pretrained", args.clip_pretrained]
     if args.show_dir is not None:
         own += ["--show-dir", os.fspath(args.show_dir / name)]
     environment = dict(os.environ)
@@ -143,6 +146,19 @@ def _evaluate(name: str, work_dir: Path, args: argparse.Namespace, shared: list[
         port = int(environment.get("MASTER_PORT", "29500")) + 1 + index
         environment |= {"MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "False"}
     return subprocess.run([*script, *shared, *own], env=environment).returncode
+
+
+def _with_models(name: str, args: argparse.Namespace) -> argparse.Namespace:
+    """What a data set's own evaluation is asked, with the models of its config and the published sweep's default."""
+    from eval.semantic.config import data_root, read_config
+    from eval.semantic.model import sweep_weights
+    from eval.semantic.run import take_models_from
+
+    asked = argparse.Namespace(**vars(args))
+    take_models_from(read_config(_config(name), data_root(args.data_root), args.cfg_options), asked)
+    names = (asked.clip_architecture, asked.clip_pretrained, asked.sam2_checkpoint)
+    asked.clip_pretrained = sweep_weights(*names)
+    return asked
 
 
 def _config(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from textregion import SegmenterOptions, UserError
+from textregion.options import PRESETS
 
 
 def test_presets_differ_from_the_demo_only_where_the_method_says() -> None:
@@ -22,6 +23,16 @@ def test_presets_differ_from_the_demo_only_where_the_method_says() -> None:
     assert changes("semantic") == {**square, "mask_size": "original", "pool_mlp": False, "uncovered": "dense"}
     assert changes("referring") == {"scale": (2016, 2016)}
     assert changes("reasoning") == {"min_size": 0, "uncovered": "first", "pool_mlp": False}
+
+
+def test_openais_values_are_not_normalised_in_semantic_segmentation() -> None:
+    for task in PRESETS:
+        usual, laion = SegmenterOptions.for_task(task), SegmenterOptions.for_task(task, weights_origin="laion2b")  # type: ignore[arg-type]
+        openai = SegmenterOptions.for_task(task, weights_origin="openai")  # type: ignore[arg-type]
+        assert usual == laion and usual.normalize_values
+        assert openai == usual.replace(normalize_values=task != "semantic")
+    given = SegmenterOptions.for_task("semantic", weights_origin="openai", normalize_values=True)
+    assert given == SegmenterOptions.for_task("semantic")
 
 
 def test_defaults_of_the_paper() -> None:

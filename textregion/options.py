@@ -96,11 +96,15 @@ class SegmenterOptions:
         return cls().replace(**values)
 
     @classmethod
-    def for_task(cls, task: Task, **overrides: Any) -> SegmenterOptions:
-        """The preset of a task (method.md section 12), with any field overridden."""
-        if task not in PRESETS:
-            raise UserError(f"Unknown task {task!r}: choose one of {', '.join(PRESETS)}.")
-        return cls().replace(**{**PRESETS[task], **overrides})
+    def for_task(cls, task: Task, *, weights_origin: str | None = None, **overrides: Any) -> SegmenterOptions:
+        """The preset of a task (method.md section 12), with any field overridden.
+
+        Args:
+            task: its name.
+            weights_origin: whose image-text weights they are (:attr:`Encoder.weights_origin`), where it is known.
+            overrides: fields.
+        """
+        return cls().replace(**{**preset(task, weights_origin), **overrides})
 
     def replace(self, **changes: Any) -> SegmenterOptions:
         """A copy with some fields changed; an unknown name raises :class:`UserError`."""
@@ -127,6 +131,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     "referring": {"scale": (2016, 2016)},
     "reasoning": {"min_size": 0, "uncovered": "first", "pool_mlp": False},
 }
+
+PRESETS_OF_WEIGHTS: dict[str, dict[str, dict[str, Any]]] = {"openai": {"semantic": {"normalize_values": False}}}
+"""What a task's preset has otherwise with weights of one origin."""
+
+
+def preset(task: Task, weights_origin: str | None = None) -> dict[str, Any]:
+    """What a task changes of the defaults, with weights of an origin."""
+    if task not in PRESETS:
+        raise UserError(f"Unknown task {task!r}: choose one of {', '.join(PRESETS)}.")
+    return {**PRESETS[task], **PRESETS_OF_WEIGHTS.get(weights_origin or "", {}).get(task, {})}
+
 
 _NOT_OF_REGIONS = ("region_logit_scale", "uncovered", "prob_thd", "output_size", "points_per_batch", "view_batch")
 _CHOICES: dict[str, tuple[str, ...]] = {

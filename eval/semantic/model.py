@@ -17,7 +17,7 @@ from textregion import ClassWords, RegionTokens, TextRegionSegmenter, UserError,
 from textregion.image import RGB
 from textregion.runtime import DtypeName, StageClock
 from textregion.templates import TemplatesLike
-from textregion.weights import DEFAULT_CLIP, miniature_options, uses_miniatures
+from textregion.weights import DEFAULT_CLIP, uses_miniatures
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED_MODELS = {
@@ -27,6 +27,8 @@ PUBLISHED_MODELS = {
     "meta": ("PE-Core-B16-224", "PE-Core-L14-336"),
 }
 """Weights and the architectures that the paper evaluates with them; the first is the default."""
+SWEEP_CLIP = "laion2b_s32b_b79k"
+"""Weights that the published sweep over all data sets evaluates by default."""
 
 
 @MODELS.register_module()
@@ -78,7 +80,7 @@ class TextRegionSegmentor(BaseSegmentor):
                 published=published,
                 templates=templates,
                 task="semantic",
-                options=semantic_options(clip_architecture, clip_pretrained, sam2_checkpoint, options or {}),
+                options=options,
                 clock=StageClock(),
             )
         self.segmenter = segmenter
@@ -161,19 +163,15 @@ def semantic_architecture(
     return PUBLISHED_MODELS.get(clip_pretrained or DEFAULT_CLIP, (None,))[0]
 
 
-def semantic_options(
-    clip_architecture: str | None,
-    clip_pretrained: str | None,
-    sam2_checkpoint: str | None,
-    options: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Options over the semantic preset: what suits the models, and over that a data set's and a user's own.
-
-    OpenAI's weights (the default) are pooled without normalising their values, others with it (method.md section 12).
-    """
-    if uses_miniatures(clip_architecture, clip_pretrained, sam2_checkpoint):
-        return {**miniature_options(), **options}
-    return {"normalize_values": clip_pretrained not in (None, DEFAULT_CLIP), **options}
+def sweep_weights(
+    clip_architecture: str | None, clip_pretrained: str | None, sam2_checkpoint: str | None
+) -> str | None:
+    """The weights that were named; where a real model is named without, those of the published sweep, LAION's ViT-H/14,
+    unless the architecture is another; None: that one's usual weights, or miniatures."""
+    if clip_pretrained is not None or uses_miniatures(clip_architecture, sam2_checkpoint):
+        return clip_pretrained
+    (architecture,) = PUBLISHED_MODELS[SWEEP_CLIP]
+    return SWEEP_CLIP if (clip_architecture or architecture).replace("/", "-") == "ViT-H-14" else None
 
 
 def check_class_count(words: ClassWords, class_file: str, classes: Sequence[str], dataset: str) -> None:

@@ -27,7 +27,7 @@ from eval.semantic.config import (
     render_missing,
 )
 from eval.semantic.metric import RecordedIoUMetric
-from eval.semantic.model import TextRegionSegmentor, semantic_architecture, semantic_options
+from eval.semantic.model import TextRegionSegmentor, semantic_architecture
 from eval.semantic.pictures import PictureFolder
 from eval.shared.processes import Processes, start_processes, take_local_rank
 from eval.shared.work_dir import WorkDir
@@ -60,10 +60,10 @@ def evaluate(args: argparse.Namespace) -> Results | None:
     _check_run(args)
     name = config_name(args.config)
     config = read_config(args.config, data_root(args.data_root), args.cfg_options)
-    _take_models_from(config, args)
+    take_models_from(config, args)
     names = (args.clip_architecture, args.clip_pretrained, args.sam2_checkpoint)
     args.clip_architecture = semantic_architecture(*names)
-    options = semantic_options(*names, _plain_options(config))
+    options = _plain_options(config)
     check_model_options(args, "semantic", options)
     work_dir = Path(args.work_dir or Path("work_dirs") / name)
     with start_processes("none" if args.launcher == "none" else "pytorch") as processes:
@@ -201,7 +201,7 @@ def _settings(
     return settings_of(segmenter, dataset=name, **words)
 
 
-def _take_models_from(config: Config, args: argparse.Namespace) -> None:
+def take_models_from(config: Config, args: argparse.Namespace) -> None:
     """What the command line leaves open may stand in the config."""
     for name in (
         "clip_architecture",

@@ -17,8 +17,10 @@ from textregion import Encoder, UserError, load_encoder
 from textregion.encoders import sources
 from textregion.encoders.published import architecture_of, openai_digest, openai_files, tag_of
 from textregion.encoders.sources import find_clip
+from textregion.weights import load_parts
 
 from ..checkpoints.openai_format import TINY, OpenAIClip, save_archive
+from ..conftest import WEIGHTS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning"),
@@ -73,6 +75,21 @@ def test_a_plain_state_dict_with_the_three_numbers_is_openais_too(numbers: Any, 
     encoder = load_encoder("tiny-clip", tmp_path / "mine.pt", device="cpu")
     assert encoder.weights_origin == "openai"
     torch.testing.assert_close(_text(encoder), _expected(True), atol=1e-2, rtol=0)
+
+
+def test_their_values_stay_as_they_are_in_semantic_segmentation_whatever_the_file_is_called(
+    archive: Path, tmp_path: Path
+) -> None:
+    _save_plain(tmp_path / "mine.pt")
+    sam2 = {"sam2_checkpoint": WEIGHTS / "sam2_tiny.safetensors", "model_cfg": WEIGHTS / "sam2_tiny.yaml"}
+
+    def normalises(path: Path, task: Any, **options: bool) -> bool:
+        names = {"clip_architecture": "tiny-clip-quickgelu", "clip_pretrained": str(path), **sam2}
+        return load_parts(**names, task=task, options=options, device="cpu").options.normalize_values
+
+    assert [normalises(archive, task) for task in ("demo", "semantic", "referring")] == [True, False, True]
+    assert normalises(archive, "semantic", normalize_values=True)
+    assert normalises(tmp_path / "mine.pt", "semantic")
 
 
 def _save_plain(path: Path) -> None:

@@ -407,6 +407,7 @@ def test_sweep_makes_a_table_of_what_is_there(
 
     monkeypatch.setattr(eval_all_semantic, "_evaluate", fail)
     monkeypatch.setattr(eval_all_semantic, "_missing", missing)
+    monkeypatch.setattr(eval_all_semantic, "_with_models", lambda name, args: args)
     names = ["--datasets", "ade20k", "city_scapes", "scenes"]
     monkeypatch.setattr(sys, "argv", ["eval_all_semantic.py", *shared, *names, "--work-dir", str(tmp_path)])
     assert eval_all_semantic.main() == 1
@@ -473,6 +474,49 @@ def test_sweep_hands_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert args.show_dir == Path("shown/voc21")
     assert args.work_dir == tmp_path / "voc21"
     assert requested(args)["options"] == {"fuse_mask": False, "scale": [64, 32]}
+
+
+@pytest.mark.parametrize(
+    ("given", "weights"),
+    [
+        (["--sam2_checkpoint", "sam2.pt"], "laion2b_s32b_b79k"),
+        (["--clip_architecture", "ViT-H/14"], "laion2b_s32b_b79k"),
+        (["--clip_architecture", "ViT-B/16"], None),
+        (["--clip_pretrained", "siglip2"], "siglip2"),
+        (["--sam2_checkpoint", "sam2.pt", "--cfg-options", "model.comma_names=False"], "meta"),
+        ([], None),
+    ],
+)
+def test_the_sweeps_own_weights_reach_every_evaluation_and_tell_finished_ones(
+    given: list[str], weights: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+
+    def record(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 9)
+
+    monkeypatch.setattr(subprocess, "run", record)
+    monkeypatch.setattr(eval_all_semantic, "_missing", lambda *_: None)
+    if weights == "meta":  # the config's own model
+        config = tmp_path / "cfg_voc21.py"
+        config.write_text(
+            (ROOT / "configs/cfg_ds/cfg_voc21.py").read_text().replace("../base", str(ROOT / "configs/base"))
+        )
+        config.write_text(config.read_text() + "\nmodel.update(clip_pretrained='meta', comma_names=True)\n")
+        monkeypatch.setattr(eval_all_semantic, "_config", lambda name: str(config))
+    line = ["eval_all_semantic.py", *given, "--datasets", "voc21", "--work-dir", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", line)
+    assert eval_all_semantic.main() == 1
+    monkeypatch.setattr(sys, "argv", commands[0][1:])
+    args = eval_semantic.parse_args()
+    assert args.clip_pretrained == weights
+    asked = {"settings": {"requested": requested(args)}, "pictures": 1, "dataset": "voc21"}
+    (tmp_path / "voc21").mkdir()
+    (tmp_path / "voc21" / "results.json").write_text(json.dumps({**asked, "mIoU": 1.0, "aAcc": 1.0, "mAcc": 1.0}))
+    monkeypatch.setattr(sys, "argv", line)
+    assert eval_all_semantic.main() == 0
+    assert len(commands) == 1
 
 
 def test_average_of_eight(tmp_path: Path) -> None:

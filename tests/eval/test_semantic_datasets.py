@@ -23,7 +23,7 @@ from eval.semantic.config import (
     read_config,
     render_missing,
 )
-from eval.semantic.model import ROOT, TextRegionSegmentor, read_words, semantic_options
+from eval.semantic.model import ROOT, TextRegionSegmentor, read_words
 from textregion import SegmenterOptions, TextRegionSegmenter, UserError
 
 SIZE_WH = (6, 4)
@@ -394,14 +394,6 @@ def test_bad_config_files_are_named(tmp_path: Path) -> None:
             build_dataset(read_config(broken, tmp_path))
     with pytest.raises(UserError, match="names no data set"):
         read_config("configs/base_config.py", tmp_path)
-
-
-def test_options_that_suit_the_models() -> None:
-    assert semantic_options(None, "openai", None, {})["normalize_values"] is False
-    assert semantic_options("ViT-B/16", None, None, {})["normalize_values"] is False
-    assert semantic_options(None, "laion2b_s32b_b79k", None, {})["normalize_values"] is True
-    assert semantic_options(None, "openai", None, {"normalize_values": True})["normalize_values"] is True
-    assert semantic_options(None, None, None, {"scale": (1008, 672)})["scale"] == (1008, 672)
 
 
 def test_commas_in_a_class_file_are_said_once_unless_the_config_means_them(

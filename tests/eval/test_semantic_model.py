@@ -14,31 +14,29 @@ from mmengine.config import Config
 
 from eval.semantic import run as semantic_run
 from eval.semantic.metric import RecordedIoUMetric
-from eval.semantic.model import ROOT, TextRegionSegmentor, read_words, semantic_architecture, semantic_options
+from eval.semantic.model import ROOT, TextRegionSegmentor, read_words, semantic_architecture, sweep_weights
 from eval.semantic.run import class_table, requested, summary
 from eval.shared.processes import Processes
 from textregion import TextRegionSegmenter, UserError
 from textregion.runtime import StageClock
-from textregion.weights import miniature_options
 
 
 @pytest.mark.parametrize(
     ("architecture", "pretrained", "sam2", "expected"),
     [
-        (None, "openai", None, {"normalize_values": False}),
-        ("ViT-L/14", None, None, {"normalize_values": False}),
-        (None, None, "sam2.pt", {"normalize_values": False}),
-        (None, "laion2b_s32b_b79k", None, {"normalize_values": True}),
-        ("ViT-B/16", "mine.pt", None, {"normalize_values": True}),
-        (None, None, None, miniature_options()),
+        (None, None, None, None),  # the miniatures
+        (None, None, "sam2.pt", "laion2b_s32b_b79k"),
+        ("ViT-H/14", None, None, "laion2b_s32b_b79k"),
+        ("ViT-H-14", None, "sam2.pt", "laion2b_s32b_b79k"),
+        ("ViT-B/16", None, "sam2.pt", None),
+        (None, "openai", None, "openai"),
+        ("ViT-H/14", "mine.pt", None, "mine.pt"),
     ],
 )
-def test_openais_values_are_not_normalised_and_a_users_option_goes_over_everything(
-    architecture: str | None, pretrained: str | None, sam2: str | None, expected: dict[str, Any]
+def test_the_sweep_evaluates_laions_weights_where_none_are_named(
+    architecture: str | None, pretrained: str | None, sam2: str | None, expected: str | None
 ) -> None:
-    assert semantic_options(architecture, pretrained, sam2, {}) == expected
-    own = {"normalize_values": "mine", "min_size": 3, "scale": (5, 5)}
-    assert semantic_options(architecture, pretrained, sam2, own) == expected | own
+    assert sweep_weights(architecture, pretrained, sam2) == expected
 
 
 def test_architectures_that_the_weights_imply() -> None:
@@ -63,7 +61,7 @@ def test_a_segmenter_of_its_own_is_made_of_the_models_arguments(monkeypatch: pyt
     }
     TextRegionSegmentor("configs/cls_voc20.txt", {"prob_thd": 0.5}, clip_pretrained="meta", **arguments)
     assert isinstance(made.pop("clock"), StageClock)
-    options = {"normalize_values": True, "prob_thd": 0.5}
+    options = {"prob_thd": 0.5}
     names = {"clip_architecture": "PE-Core-B16-224", "clip_pretrained": "meta"}
     assert made == {**arguments, **names, "task": "semantic", "options": options}
 
@@ -205,10 +203,10 @@ def test_the_command_line_goes_over_the_configs_models() -> None:
     own |= {name: f"own {name}" for name in ("sam2_checkpoint", "model_cfg", "device")}
     config = Config({"model": dict(own)})
     args = argparse.Namespace(**dict.fromkeys(own))
-    semantic_run._take_models_from(config, args)
+    semantic_run.take_models_from(config, args)
     assert vars(args) == own
     given = argparse.Namespace(**dict.fromkeys(own, "given"))
-    semantic_run._take_models_from(config, given)
+    semantic_run.take_models_from(config, given)
     assert vars(given) == dict.fromkeys(own, "given")
 
 

@@ -19,7 +19,7 @@ from ..encoders.base import Encoder, Preprocess
 from ..encoders.loading import load_encoder
 from ..errors import UserError, reason_of
 from ..masks import MaskGenerator
-from ..options import PRESETS, SegmenterOptions, Task
+from ..options import SegmenterOptions, Task, preset
 from ..runtime import DtypeName, Precision, resolve_device
 from ..templates import TemplatesLike, load_templates
 from ..text import TextBank
@@ -99,7 +99,8 @@ def load_parts(
         _compile(encoder, model, where)
     if not isinstance(options, SegmenterOptions):
         pinned = as_published.OPTIONS if published else {}
-        options = SegmenterOptions.from_mapping({**PRESETS[task], **suited, **pinned, **(options or {})})
+        base = preset(task, encoder.weights_origin)
+        options = SegmenterOptions.from_mapping({**base, **suited, **pinned, **(options or {})})
     generator = MaskGenerator(model, options, Precision(sam2_dtype))
     text = TextBank(encoder, text_cache, precision, prompts)
     return SegmenterParts(encoder, generator, options, text, precision)
