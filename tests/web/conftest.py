@@ -16,7 +16,7 @@ pytest.importorskip("fastapi", reason="the extra textregion[web] is not installe
 
 from starlette.testclient import TestClient
 
-from textregion import MaskGenerator, SegmenterOptions, TextRegionSegmenter
+from textregion import MaskGenerator, RegionIndex, SegmenterOptions, TextRegionSegmenter
 from textregion.encoders import Encoder
 from textregion.web import create_app, find_pictures
 
@@ -38,6 +38,17 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, name in enumerate(("a.png", "deep/b ü.png", "deep/c.png", ".hidden.png")):
         Image.fromarray(noise(number)).save(folder / name)
     (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def indexed(tmp_path_factory: pytest.TempPathFactory, quick_segmenter: TextRegionSegmenter) -> Path:
+    """A folder with nine ``photos`` and their ``index``."""
+    folder = tmp_path_factory.mktemp("indexed")
+    (folder / "photos").mkdir()
+    for number in range(9):
+        Image.fromarray(noise(20 + number)).save(folder / "photos" / f"{number}.png")
+    RegionIndex.create(folder / "index", quick_segmenter).add(folder / "photos")
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import shutil
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ import torch
 from PIL import Image
 
 from tests.web.conftest import noise, png_of
-from textregion import RegionMasks, RegionTokens, TextRegionSegmenter
+from textregion import RegionIndex, RegionMasks, RegionTokens, TextRegionSegmenter
 from textregion.image import RGB
 from textregion.web import create_app
 from textregion.web.server import address, listen, server
@@ -61,8 +63,23 @@ class Drawn:
 def site(quick_segmenter: TextRegionSegmenter) -> Iterator[str]:
     """The address of a server of 90 pictures."""
     pictures = [Drawn(f"drawn{number}", f"drawn {number}.png", quick_segmenter) for number in range(90)]
+    with served(create_app(quick_segmenter, pictures)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def search_site(quick_segmenter: TextRegionSegmenter, indexed: Path) -> Iterator[str]:
+    """The address of a server of an index of nine pictures."""
+    index = RegionIndex.open(indexed / "index", quick_segmenter)
+    with served(create_app(quick_segmenter, index=index)) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def served(app: Any) -> Iterator[str]:
+    """The address of an application while it runs."""
     listening = listen("127.0.0.1", 0)
-    running = server(create_app(quick_segmenter, pictures))
+    running = server(app)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
     thread.start()
     yield address("127.0.0.1", listening)
@@ -79,8 +96,8 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(browser: Any, site: str) -> Iterator[Any]:
-    """A page that must not complain, nor ask anybody else."""
+def page(browser: Any) -> Iterator[Any]:
+    """A page that must not complain, nor ask anybody elsewhere."""
     context = browser.new_context(viewport={"width": 1200, "height": 900}, accept_downloads=True)
     opened = context.new_page()
     opened.set_default_timeout(20_000)
@@ -90,7 +107,9 @@ def page(browser: Any, site: str) -> Iterator[Any]:
     opened.on(
         "request",
         lambda request: (
-            complaints.append(request.url) if not request.url.startswith((site, "blob:", "data:")) else None
+            complaints.append(request.url)
+            if not request.url.startswith(("http://127.0.0.1:", "blob:", "data:"))
+            else None
         ),
     )
     yield opened
@@ -293,6 +312,62 @@ def test_a_picture_is_opened_dropped_and_pasted_and_a_bad_one_is_one_sentence(pa
         page.evaluate(send, [kind, list(png_of(noise(6 + number)))])
         until(page, f"document.getElementById('title').textContent === '{kind}.png'")
     assert page.is_hidden("#error")
+
+
+def names_of_hits(page: Any) -> list[str]:
+    """Names of the pictures in the grid, as they stand."""
+    return [text.split(" · ")[-1] for text in page.locator("#hit-grid .name").all_inner_texts()]
+
+
+def search(page: Any, words: str, minus: str = "") -> None:
+    """Ask, and wait for the answer."""
+    page.fill("#q", words)
+    page.fill("#minus", minus)
+    with page.expect_response("**/api/search"):
+        page.keyboard.press("Enter")
+    until(
+        page, "document.querySelectorAll('#hit-grid li').length > 0 && !!document.getElementById('verdict').textContent"
+    )
+
+
+def test_words_find_regions_and_a_region_finds_more_like_it(
+    page: Any, search_site: str, indexed: Path, quick_segmenter: TextRegionSegmenter
+) -> None:
+    index = RegionIndex.open(indexed / "index", quick_segmenter)
+    page.goto(search_site)
+    assert "of 9 pictures: type what to look for" in page.inner_text("#verdict")
+    search(page, "dog, grass", "sky")
+    expected = index.search(["dog", "grass"], minus=["sky"])
+    assert names_of_hits(page) == [Path(hit.picture).name for hit in expected]
+    assert page.locator("#hit-grid svg path.over").first.get_attribute("d").startswith("M")
+    page.click("#hit-grid .more >> nth=0")
+    page.wait_for_selector("#like:not([hidden])")
+    until(page, "document.querySelectorAll('#hit-grid li').length === 8")
+    assert names_of_hits(page) == [Path(hit.picture).name for hit in index.search(expected[0].token, but=expected[:1])]
+    link = page.url
+    page.click("#hit-grid li button >> nth=0")
+    page.wait_for_selector("#region:not([hidden])")
+    assert page.is_visible("#more-like")
+    page.go_back()
+    until(page, "document.querySelectorAll('#hit-grid li').length === 8")
+    assert page.url == link
+    page.click("#unlike")
+    until(page, "document.getElementById('verdict').textContent.includes('type what to look for')")
+
+
+def test_the_relevance_line_stands_where_answers_become_unlikely(page: Any, search_site: str) -> None:
+    def changed(route: Any) -> None:
+        told = route.fetch().json()
+        for hit, relevance in zip(told["hits"], (0.9, 0.6, *[0.2] * 7)):
+            hit["relevance"] = relevance
+        route.fulfill(json={**told, "found": True})
+
+    page.route("**/api/search", changed)
+    page.goto(search_site)
+    search(page, "dog")
+    assert page.inner_text("#verdict").startswith("Found")
+    lines = page.locator("#hit-grid li").evaluate_all("items => items.map((item) => item.className)")
+    assert lines == ["", "", "line", *["weak"] * 7]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

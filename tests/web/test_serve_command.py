@@ -65,6 +65,17 @@ def test_it_listens_on_the_loopback_and_says_where(
     assert serve("--port", 0, "--clip_pretrained", "openai") == 0 and made["words"] == []
 
 
+def test_an_index_is_served_alone(
+    serve: Serve, made: dict[str, Any], indexed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert serve(indexed / "index", "--port", 0) == 0
+    assert len(made["index"]) == 9 and made["pictures"] == []
+    assert serve(indexed / "photos", "--port", 0) == 0
+    assert made["index"] is None and len(made["pictures"]) == 9
+    assert serve(indexed / "index", indexed / "photos", "--port", 0) == 2
+    assert "is an index: name it alone" in capsys.readouterr().err
+
+
 def test_another_address_warns_in_one_sentence_and_needs_a_token(
     serve: Serve, made: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

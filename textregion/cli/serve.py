@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from .. import interrupts
 from ..errors import UserError
+from ..index import RegionIndex
+from ..index.settings import FILE, IndexSettings
 from ..weights import uses_miniatures
 from ..words import split_words
-from . import add_method_options, add_model_options, load_segmenter
+from . import add_boolean, add_method_options, add_model_options, load_segmenter
+from .index import fill_from
 
 MINIATURE_WORDS = "sky, grass, road, water, tree, house, person, dog, cat, car, bird, mushroom, cup, sun"
 """What the page begins with where the miniatures run, which know little else."""
@@ -27,10 +31,13 @@ def add_parser(commands: Any) -> None:
         help="open a page to look at pictures and ask",
         description=(
             "Serve a page that shows the regions of pictures and what words fit them: of pictures that are dropped on "
-            "it, and of those named here. Only this machine can reach it unless --host says otherwise."
+            "it, of those named here, and of an index, which it searches. Only this machine can reach it unless --host "
+            "says otherwise."
         ),
     )
-    parser.add_argument("sources", nargs="*", metavar="PHOTOS", help="pictures, folders or globs to choose from")
+    parser.add_argument(
+        "sources", nargs="*", metavar="INDEX_DIR|PHOTOS", help="an index to search; or pictures, folders or globs"
+    )
     parser.add_argument("--port", type=int, default=8765, metavar="N", help="0: a free one (default %(default)s)")
     parser.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0 lets other machines in (default %(default)s)"
@@ -40,6 +47,7 @@ def add_parser(commands: Any) -> None:
         "--allow_host", nargs="+", default=[], metavar="NAME", help="other names that the server is reached by"
     )
     parser.add_argument("--words", metavar="WORDS", help='what the page begins with: "dog, grass"')
+    add_boolean(parser, "--repair", False, "leave damaged parts of the index out")
     add_model_options(parser)
     add_method_options(parser)
     parser.set_defaults(run=run)
@@ -58,11 +66,14 @@ def run(args: Namespace) -> int:
             raise
         raise UserError(f"The page needs {error.name}: install it with pip install 'textregion[web]'.") from None
     _check_token(args, web.is_loopback(args.host))
-    pictures = web.find_pictures(args.sources)
+    settings = _index_settings(args)
+    pictures = [] if settings else web.find_pictures(args.sources)
     with web.listen(args.host, args.port) as listening:
+        segmenter = load_segmenter(args, "demo", extra_options=settings.options if settings else {})
         app = web.create_app(
-            load_segmenter(args, "demo"),
+            segmenter,
             pictures,
+            index=RegionIndex.open(args.sources[0], segmenter, repair=args.repair) if settings else None,
             host=args.host,
             token=args.token,
             names=args.allow_host,
@@ -75,6 +86,18 @@ def run(args: Namespace) -> int:
         except KeyboardInterrupt:
             interrupts.end("the page is closed.")
     return 0
+
+
+def _index_settings(args: Namespace) -> IndexSettings | None:
+    """Those of the index that is named, if one is; its models are used unless others are named."""
+    indexes = [source for source in args.sources if (Path(source) / FILE).is_file()]
+    if not indexes:
+        return None
+    if len(args.sources) > 1:
+        raise UserError(f"{indexes[0]!r} is an index: name it alone, or name pictures and folders.")
+    settings = IndexSettings.read(Path(indexes[0]))
+    fill_from(args, settings)
+    return settings
 
 
 def _check_token(args: Namespace, loopback: bool) -> None:

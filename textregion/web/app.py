@@ -12,12 +12,14 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.types import ASGIApp
 
 from ..errors import UserError
+from ..index import RegionIndex
 from ..segmenter import TextRegionSegmenter
 from ..version import __version__
 from .desk import Desk, Limits
 from .encodings import Encodings, TooManyWaiting
 from .guard import Guard
 from .pictures import Pictures, ServedPicture
+from .search import SearchDesk, indexed_pictures
 
 STATIC = {"": "index.html", "app.js": "app.js", "style.css": "style.css"}
 """The files of the page, by their addresses; there are no others."""
@@ -33,6 +35,7 @@ def create_app(
     names: Iterable[str] = (),
     limits: Limits | None = None,
     words: Sequence[str] = (),
+    index: RegionIndex | None = None,
 ) -> ASGIApp:
     """The page and all that it asks, as an ASGI application.
 
@@ -44,10 +47,12 @@ def create_app(
         names: further host names that the server goes by.
         limits: what the page may send; None: the usual.
         words: those that the page begins with.
+        index: what can be searched; its pictures come after the others.
     """
     limits = limits or Limits()
     encodings = Encodings(segmenter, limits.waiting)
-    desk = Desk(segmenter, Pictures(pictures), encodings, limits, words)
+    known = Pictures([*pictures, *([] if index is None else indexed_pictures(index))])
+    desk = Desk(segmenter, known, encodings, limits, words)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -61,6 +66,9 @@ def create_app(
     _answer_errors(app)
     _serve_page(app)
     desk.serve(app)
+    if index is not None:
+        SearchDesk(index, known, encodings, desk.text_turn).serve(app)
+        desk.facts["index"] = {"pictures": len(index), "regions": index.region_count}
     return Guard(app, host, token, names)
 
 

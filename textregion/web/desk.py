@@ -17,7 +17,7 @@ from ..visualize import word_colours
 from . import takeaways
 from .encodings import Encoded, Encodings
 from .pictures import DroppedPicture, Pictures, ServedPicture
-from .questions import Words, body, question
+from .questions import Words, body, check_words, question
 from .views import THUMBNAIL_SIDE, Views
 
 MOST_PER_PAGE = 200
@@ -46,10 +46,19 @@ class Desk:
         words: Sequence[str],
     ) -> None:
         self.segmenter, self.pictures, self.encodings = segmenter, pictures, encodings
-        self.limits, self.words = limits, list(words)
+        self.limits = limits
+        self.facts: dict[str, Any] = {
+            "encoder": segmenter.encoder.name,
+            "pictures": len(pictures.named),
+            "upload_bytes": limits.upload_bytes,
+            "scale": segmenter.options.region_logit_scale,
+            "words": list(words),
+            "index": None,
+        }
+        """What the page has to know at its start."""
         self.views = Views()
         self.text_turn = threading.Lock()
-        """The text tower takes all cores; two at once would only be slower."""
+        """Held while words are encoded: that takes all cores, two at once would only be slower."""
 
     def serve(self, app: FastAPI) -> None:
         """Give every question its address."""
@@ -71,13 +80,7 @@ class Desk:
 
     def info(self) -> dict[str, Any]:
         """What the page has to know at its start."""
-        return {
-            "encoder": self.segmenter.encoder.name,
-            "pictures": len(self.pictures.named),
-            "upload_bytes": self.limits.upload_bytes,
-            "scale": self.segmenter.options.region_logit_scale,
-            "words": self.words,
-        }
+        return self.facts
 
     def listing(self, start: int = 0, count: int = 60) -> dict[str, Any]:
         """Some of the pictures to choose from, and how many there are."""
@@ -140,7 +143,7 @@ class Desk:
 
     async def scores(self, id: str, request: Request) -> dict[str, Any]:
         """(R, K) score of every region and word, and the words' colours."""
-        words = (await question(request, Words)).checked()
+        words = check_words((await question(request, Words)).words)
         encoded = self._encoded(id)
         scores = await run_in_threadpool(self._scores, encoded, words)
         colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in word_colours(words).tolist()]
@@ -153,14 +156,14 @@ class Desk:
 
     async def coco(self, id: str, request: Request) -> Response:
         """The regions as a COCO file."""
-        words = (await question(request, Words)).checked()
+        words = check_words((await question(request, Words)).words)
         regions, name = self._encoded(id).regions, self._picture(id).name
         content = await run_in_threadpool(takeaways.coco_json, self.segmenter, regions, words, name)
         return _attachment(content, "application/json", name, "coco.json")
 
     async def labels(self, id: str, request: Request) -> Response:
         """The label map as a PNG file."""
-        words = (await question(request, Words)).checked()
+        words = check_words((await question(request, Words)).words)
         regions, name = self._encoded(id).regions, self._picture(id).name
         content = await run_in_threadpool(takeaways.labels_png, self.segmenter, regions, words)
         return _attachment(content, "image/png", name, "labels.png")

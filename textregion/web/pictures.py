@@ -55,8 +55,7 @@ class FilePicture:
     @classmethod
     def of(cls, path: Path, root: Path, name: str) -> FilePicture:
         """The picture at a path; its id stays the same when the server is started again."""
-        digest = hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()
-        return cls(digest[:20], printable(name), path, root)
+        return cls(picture_id(path), printable(name), path, root)
 
     def read(self) -> RGB:
         """See :class:`ServedPicture`."""
@@ -161,6 +160,11 @@ def _below(folder: Path) -> list[FilePicture]:
 def leads_into(path: Path, root: Path) -> bool:
     """Whether a path, with all links followed, lies in a (resolved) folder, or is that (resolved) file."""
     return Path(os.path.realpath(path)).is_relative_to(root)
+
+
+def picture_id(path: str | os.PathLike[str]) -> str:
+    """What a picture file is asked for by; it does not tell the path."""
+    return hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:20]
 
 
 def printable(name: str) -> str:

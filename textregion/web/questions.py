@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from fastapi import HTTPException
@@ -21,16 +22,17 @@ class Words(BaseModel):
 
     words: list[str] = Field(min_length=1, max_length=MAX_PALETTE)
 
-    def checked(self) -> list[str]:
-        """The words, each once.
 
-        Raises:
-            HTTPException: one that is blank, no text, or very long.
-        """
-        for word in self.words:
-            if not is_word(word) or len(word) > LONGEST_WORD:
-                raise HTTPException(422, f"A word must be text of 1 to {LONGEST_WORD} letters, but one is not.")
-        return list(dict.fromkeys(self.words))
+def check_words(words: Sequence[str]) -> list[str]:
+    """The words, each once.
+
+    Raises:
+        HTTPException: one that is blank, no text, or very long.
+    """
+    for word in words:
+        if not is_word(word) or len(word) > LONGEST_WORD:
+            raise HTTPException(422, f"A word must be text of 1 to {LONGEST_WORD} letters, but one is not.")
+    return list(dict.fromkeys(words))
 
 
 async def body(request: Request, most: int, what: str) -> bytes:

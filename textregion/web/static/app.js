@@ -2,6 +2,7 @@
 
 const $ = (id) => document.getElementById(id);
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+const SEPARATORS = /[,;，；、]/; // of words
 const percent = (share) => (share >= 0.001 ? `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %` : '< 0.1 %');
 
 // ---------------------------------------------------------------- asking the server
@@ -91,6 +92,7 @@ class Regions {
     Object.assign(this, { width, height, numbers });
     this.parent = Int32Array.from(facts.parent);
     this.region = Int32Array.from(facts.region);
+    this.size = facts.size_hw;
     this.share = facts.share;
     this.iou = facts.predicted_iou;
     this.count = facts.share.length;
@@ -186,6 +188,7 @@ const state = {
   least: null, // score below which words are hidden
   hover: { node: 0, level: 0 },
   pin: { node: 0, level: 0 },
+  wanted: -1, // region to be pinned once the picture is there
   cross: null,
 };
 const regionOf = ({ node, level }) => {
@@ -193,14 +196,13 @@ const regionOf = ({ node, level }) => {
   const chain = state.regions.chain(node);
   return chain[clamp(level, 0, chain.length - 1)];
 };
-const typedWords = () => [...new Set($('words').value.split(/[,;，；、]/).map((word) => word.trim()).filter(Boolean))].slice(0, 256);
+const wordsOf = (id) => [...new Set($(id).value.split(SEPARATORS).map((word) => word.trim()).filter(Boolean))].slice(0, 256);
+const typedWords = () => wordsOf('words');
 
 // ---------------------------------------------------------------- the address holds the question
 
 let written = '';
-let restoring = false;
 function remember() {
-  if (restoring) return;
   const hash = new URLSearchParams();
   if (state.page === 'one' && state.id) {
     hash.set('picture', state.id);
@@ -212,12 +214,15 @@ function remember() {
     if ($('outline').checked) hash.set('outline', '1');
     if (!$('named').checked) hash.set('names', '0');
     if (state.pin.node) hash.set('region', regionOf(state.pin));
-  } else if (state.page === 'search') {
+    else if (state.wanted >= 0) hash.set('region', state.wanted);
+  } else if (state.page === 'pictures' && state.info.index) hash.set('pictures', '');
+  else if (state.page === 'search') {
     for (const [name, value] of searchQuestion()) hash.set(name, value);
   }
   const text = hash.toString();
   if (text === written) return;
-  const elsewhere = hash.get('picture') !== new URLSearchParams(written).get('picture');
+  const before = new URLSearchParams(written);
+  const elsewhere = ['picture', 'pictures', 'like'].some((name) => hash.get(name) !== before.get(name));
   written = text;
   history[elsewhere ? 'pushState' : 'replaceState'](null, '', `${location.pathname}${text ? `#${text}` : ''}`);
 }
@@ -225,7 +230,6 @@ function remember() {
 async function restore() {
   const hash = new URLSearchParams(location.hash.slice(1));
   written = hash.toString();
-  restoring = true;
   try {
     complain(null);
     if (hash.get('picture')) {
@@ -237,26 +241,24 @@ async function restore() {
       $('outline').checked = hash.get('outline') === '1';
       $('named').checked = hash.get('names') !== '0';
       await openPicture(hash.get('picture'), hash.has('region') ? Number(hash.get('region')) : -1);
-    } else if (state.info.index && (hash.has('q') || hash.has('like') || !state.info.pictures)) {
-      await openSearch(hash);
     } else if (state.info.index && !hash.has('pictures')) {
       await openSearch(hash);
     } else if (state.info.pictures === 1) {
       const { pictures } = await askJson('/api/pictures?count=1');
+      written = new URLSearchParams({ picture: pictures[0].id }).toString(); // the way back leads out of the page
       await openPicture(pictures[0].id);
     } else turnTo(state.info.pictures ? 'pictures' : 'start');
   } catch (error) {
     complain(error);
     turnTo(state.info.pictures ? 'pictures' : state.info.index ? 'search' : 'start');
-  } finally {
-    restoring = false;
   }
 }
 
 function turnTo(page) {
   state.page = page;
-  for (const name of ['start', 'pictures', 'one', 'search']) if ($(name)) $(name).hidden = name !== page;
+  for (const name of ['start', 'pictures', 'one', 'search']) $(name).hidden = name !== page;
   $('to-pictures').hidden = !(state.info.pictures > 1);
+  $('to-search').hidden = !state.info.index;
   for (const name of ['pictures', 'search']) {
     if (name === page) $(`to-${name}`).setAttribute('aria-current', 'page');
     else $(`to-${name}`).removeAttribute('aria-current');
@@ -271,7 +273,9 @@ let visit = 0; // a newer one ends what an older one waits for
 async function openPicture(id, region = -1) {
   const mine = ++visit;
   leavePicture();
-  Object.assign(state, { id, regions: null, answer: null, name: '', hover: { node: 0, level: 0 }, pin: { node: 0, level: 0 } });
+  Object.assign(state, {
+    id, regions: null, answer: null, name: '', hover: { node: 0, level: 0 }, pin: { node: 0, level: 0 }, cross: null, wanted: region,
+  });
   turnTo('one');
   complain(null);
   redraw();
@@ -292,6 +296,7 @@ async function openPicture(id, region = -1) {
   ]);
   if (mine !== visit) return;
   state.regions = new Regions(told, map);
+  state.wanted = -1;
   if (region >= 0 && region < state.regions.count) pinRegion(region);
   say(`${state.regions.count} regions were found.`);
   await askScores();
@@ -701,6 +706,7 @@ function showRegion() {
   $('region-facts').textContent = `Number ${region} of ${regions.count}: ${percent(regions.share[region])} of the picture, SAM 2's own score ${regions.iou[region].toFixed(2)}.`;
   $('smaller').disabled = state.pin.level <= 0;
   $('larger').disabled = state.pin.level >= chain.length - 1;
+  $('more-like').hidden = !state.info.index;
   $('region-words').replaceChildren();
   if (!answer) return;
   const probability = answer.probabilities(region, state.info.scale);
@@ -852,6 +858,11 @@ $('least').addEventListener('input', () => {
 });
 for (const id of ['outline', 'named']) $(id).addEventListener('change', redraw);
 new ResizeObserver(() => names()).observe($('stage'));
+$('photo').addEventListener('load', () => {
+  const { naturalWidth: width, naturalHeight: height } = $('photo');
+  $('stage').style.setProperty('--aspect', width / height);
+  $('stage').style.setProperty('--natural', width);
+});
 
 // ---------------------------------------------------------------- taking away
 
@@ -981,10 +992,116 @@ addEventListener('paste', (event) => {
 });
 addEventListener('popstate', () => { if (location.hash.slice(1) !== written) restore(); });
 
-// ---------------------------------------------------------------- begin
+// ---------------------------------------------------------------- search
 
-const searchQuestion = () => [];
-async function openSearch() {}
+const SVG = 'http://www.w3.org/2000/svg';
+const seek = { like: null, start: 0, line: false }; // like: { picture, region, name, size_hw, outline }
+
+function outlined({ size_hw: [height, width], outline }) {
+  const drawing = document.createElementNS(SVG, 'svg');
+  drawing.setAttribute('viewBox', `0 0 ${width} ${height}`);
+  drawing.setAttribute('aria-hidden', 'true');
+  for (const name of ['under', 'over']) {
+    const path = document.createElementNS(SVG, 'path');
+    path.setAttribute('d', outline);
+    path.setAttribute('class', name);
+    drawing.append(path);
+  }
+  return drawing;
+}
+
+function hitItem(hit, line) {
+  const sure = hit.relevance === null ? '' : ` · ${percent(hit.relevance)}`;
+  const button = thumbnail(hit.picture, `${hit.score.toFixed(3)}${sure} · ${hit.name}`, outlined(hit));
+  button.addEventListener('click', () => {
+    if (wordsOf('q').length) $('words').value = [...wordsOf('q'), ...wordsOf('minus')].join(', ');
+    openPicture(hit.picture, hit.region).catch(complain);
+  });
+  const more = element('button', { type: 'button', className: 'more', textContent: 'More like this' });
+  more.setAttribute('aria-label', `More like this region of ${hit.name}`);
+  more.addEventListener('click', () => likeRegion(hit));
+  return element('li', { className: hit.relevance !== null && hit.relevance < line ? 'weak' : '' }, button, more);
+}
+
+const hitGrid = new Endless($('hit-grid'), $('hits-end'), async () => {
+  const words = wordsOf('q');
+  if (!words.length && !seek.like) return { items: [], done: true };
+  const like = seek.like && { picture: seek.like.picture, region: seek.like.region };
+  const first = seek.start === 0;
+  const told = await askJson('/api/search', { json: { words, minus: wordsOf('minus'), like, start: seek.start, count: 24 } });
+  seek.start += told.hits.length;
+  if (first) tellVerdict(told);
+  const items = [];
+  for (const hit of told.hits) {
+    if (hit.relevance !== null && hit.relevance < told.line && !seek.line) {
+      seek.line = true;
+      if (told.found) items.push(element('li', { className: 'line', textContent: 'From here on it is less likely than not.' }));
+    }
+    items.push(hitItem(hit, told.line));
+  }
+  return { items, done: !told.more };
+});
+
+function tellVerdict({ hits, found }) {
+  $('verdict').textContent = !hits.length ? 'There is no other picture.'
+    : found === null ? 'The most similar regions, one of each picture.'
+      : found ? 'Found; the best region of each picture, the best first.'
+        : 'Nothing like it seems to be here. The nearest:';
+}
+
+async function search() {
+  complain(null);
+  Object.assign(seek, { start: 0, line: false });
+  $('verdict').textContent = wordsOf('q').length || seek.like ? 'Searching ...'
+    : `${state.info.index.regions} regions of ${state.info.index.pictures} pictures: type what to look for.`;
+  showLike();
+  remember();
+  await hitGrid.restart();
+  if ($('verdict').textContent === 'Searching ...') $('verdict').textContent = '';
+}
+
+function showLike() {
+  $('like').hidden = !seek.like;
+  $('like-shown').replaceChildren();
+  if (!seek.like) return;
+  const thumb = element('span', { className: 'thumb' }, element('img', { src: pictureAddress(seek.like.picture, '/thumbnail'), alt: `Region ${seek.like.region} of ${seek.like.name}` }));
+  if (seek.like.outline) thumb.append(outlined(seek.like));
+  $('like-shown').append(thumb);
+}
+
+function likeRegion(hit) {
+  seek.like = hit;
+  $('q').value = $('minus').value = '';
+  if (state.page !== 'search') leaveFor('search');
+  scrollTo(0, 0);
+  search().catch(complain);
+}
+
+function searchQuestion() {
+  const pairs = [['q', wordsOf('q').join(', ')], ['minus', wordsOf('minus').join(', ')]];
+  if (seek.like) pairs.push(['like', `${seek.like.picture}:${seek.like.region}`]);
+  return pairs.filter(([, value]) => value);
+}
+
+async function openSearch(hash) {
+  $('q').value = hash.get('q') || '';
+  $('minus').value = hash.get('minus') || '';
+  const [picture, region] = (hash.get('like') || '').split(':');
+  seek.like = picture ? { picture, region: Number(region) || 0, name: '' } : null;
+  turnTo('search');
+  await search();
+  $('q').focus();
+}
+
+$('seek').addEventListener('submit', (event) => { event.preventDefault(); search().catch(complain); });
+$('unlike').addEventListener('click', () => { seek.like = null; search().catch(complain); $('q').focus(); });
+$('to-search').addEventListener('click', () => {
+  leaveFor('search');
+  if (!$('verdict').textContent) search().catch(complain);
+});
+$('more-like').addEventListener('click', () => likeRegion({ picture: state.id, region: regionOf(state.pin), name: state.name, size_hw: state.regions.size, outline: '' }));
+
+// ---------------------------------------------------------------- begin
 
 async function begin() {
   state.info = await askJson('/api/info');
