@@ -98,6 +98,8 @@ class Regions {
     this.count = facts.share.length;
     this.depth = new Int32Array(this.parent.length);
     for (let node = 1; node < this.parent.length; node++) this.depth[node] = this.depth[this.parent[node]] + 1;
+    this.pixels = new Uint32Array(this.parent.length); // of each node
+    for (const node of numbers) this.pixels[node] += 1;
     this.bySize = [...this.share.keys()].filter((region) => this.share[region] > 0)
       .sort((a, b) => this.share[b] - this.share[a]);
   }
@@ -202,7 +204,13 @@ const typedWords = () => wordsOf('words');
 // ---------------------------------------------------------------- the address holds the question
 
 let written = '';
+let remembering = 0;
+function rememberSoon() { // browsers take their time over an address, and allow only so many
+  clearTimeout(remembering);
+  remembering = setTimeout(remember, 250);
+}
 function remember() {
+  clearTimeout(remembering);
   const hash = new URLSearchParams();
   if (state.page === 'one' && state.id) {
     hash.set('picture', state.id);
@@ -386,13 +394,15 @@ async function askScores() {
 }
 
 let typing = 0;
+let pause = 40; // milliseconds; a server that needs long for a word is not asked for every letter
 function wordsChanged() {
   clearTimeout(typing);
   typing = setTimeout(async () => {
-    remember();
+    const began = performance.now();
     await askScores();
+    pause = clamp(performance.now() - began, 40, 500);
     redraw();
-  }, 120);
+  }, pause);
 }
 
 // ---------------------------------------------------------------- painting
@@ -624,7 +634,7 @@ function redraw() {
   names();
   showLegend();
   showRegion();
-  remember();
+  rememberSoon();
 }
 
 function showSettings() {
@@ -647,10 +657,8 @@ function showSettings() {
 
 function shares() { // of the picture that each word takes in the class map
   const { regions, answer } = state;
-  const counts = new Uint32Array(regions.parent.length);
-  for (const node of regions.numbers) counts[node] += 1;
   const shares = new Array(answer.words.length).fill(0);
-  counts.forEach((count, node) => {
+  regions.pixels.forEach((count, node) => {
     const label = answer.label[node];
     if (label >= 0 && !isHidden(node, label)) shares[label] += count / regions.numbers.length;
   });
@@ -767,7 +775,7 @@ function pinned() {
   $('stage').dataset.pinned = region;
   light();
   showRegion();
-  remember();
+  rememberSoon();
   if (region >= 0) say(`Region ${region} is pinned: ${describe(region)}, ${percent(state.regions.share[region])} of the picture.`);
 }
 
