@@ -506,7 +506,7 @@ function light() { // the region under the pointer, and the pinned one
   const hovered = regionOf(state.hover);
   const image = new ImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
-  if (pinned >= 0) drawRegion(pixels, regions.inside(pinned), width, height, numbers, 0, pack([0, 0, 0], 0.4));
+  if (pinned >= 0) drawRegion(pixels, regions.inside(pinned), width, height, numbers, 0, pack([0, 0, 0], 0.28));
   if (hovered >= 0 && hovered !== pinned) drawRegion(pixels, regions.inside(hovered), width, height, numbers, pack([255, 255, 255], 0.28), null);
   canvas.getContext('2d').putImageData(image, 0, 0);
 }
@@ -932,7 +932,8 @@ function thumbnail(id, name, ...over) {
 class Endless { // a grid that asks for more when its end comes into view
   constructor(grid, end, more) {
     Object.assign(this, { grid, end, more, done: false, busy: false, round: 0 });
-    new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) this.load(); }, { rootMargin: '200px' }).observe(end);
+    this.watch = new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) this.load(); }, { rootMargin: '200px' });
+    this.watch.observe(end);
   }
 
   restart() {
@@ -942,22 +943,20 @@ class Endless { // a grid that asks for more when its end comes into view
   }
 
   async load() {
-    if (this.busy || this.done || !this.end.offsetParent) return;
+    if (this.busy || this.done) return;
     this.busy = true;
     const round = this.round;
+    let made = { items: [], done: true };
     try {
-      do {
-        const made = await this.more();
-        if (round !== this.round) return;
-        this.grid.append(...made.items);
-        this.done = made.done;
-      } while (!this.done && this.end.getBoundingClientRect().top < innerHeight + 200);
+      made = await this.more();
     } catch (error) {
-      if (round === this.round) this.done = true;
       complain(error);
-    } finally {
-      if (round === this.round) this.busy = false;
     }
+    if (round !== this.round) return;
+    this.grid.append(...made.items);
+    Object.assign(this, { done: made.done, busy: false });
+    this.watch.unobserve(this.end); // so that an end that is still in view is told again
+    this.watch.observe(this.end);
   }
 }
 
@@ -1002,19 +1001,12 @@ addEventListener('popstate', () => { if (location.hash.slice(1) !== written) res
 
 // ---------------------------------------------------------------- search
 
-const SVG = 'http://www.w3.org/2000/svg';
-const seek = { like: null, start: 0, line: false }; // like: { picture, region, name, size_hw, outline }
+const seek = { like: null, seen: { start: 0, line: false } }; // like: { picture, region, name, size_hw, outline }
 
 function outlined({ size_hw: [height, width], outline }) {
-  const drawing = document.createElementNS(SVG, 'svg');
+  const drawing = $('outlined').content.firstElementChild.cloneNode(true);
   drawing.setAttribute('viewBox', `0 0 ${width} ${height}`);
-  drawing.setAttribute('aria-hidden', 'true');
-  for (const name of ['under', 'over']) {
-    const path = document.createElementNS(SVG, 'path');
-    path.setAttribute('d', outline);
-    path.setAttribute('class', name);
-    drawing.append(path);
-  }
+  for (const path of drawing.children) path.setAttribute('d', outline);
   return drawing;
 }
 
@@ -1035,14 +1027,16 @@ const hitGrid = new Endless($('hit-grid'), $('hits-end'), async () => {
   const words = wordsOf('q');
   if (!words.length && !seek.like) return { items: [], done: true };
   const like = seek.like && { picture: seek.like.picture, region: seek.like.region };
-  const first = seek.start === 0;
-  const told = await askJson('/api/search', { json: { words, minus: wordsOf('minus'), like, start: seek.start, count: 24 } });
-  seek.start += told.hits.length;
+  const { seen } = seek; // a newer question has its own
+  const first = seen.start === 0;
+  const told = await askJson('/api/search', { json: { words, minus: wordsOf('minus'), like, start: seen.start, count: 24 } });
+  if (seen !== seek.seen) return { items: [], done: true };
+  seen.start += told.hits.length;
   if (first) tellVerdict(told);
   const items = [];
   for (const hit of told.hits) {
-    if (hit.relevance !== null && hit.relevance < told.line && !seek.line) {
-      seek.line = true;
+    if (hit.relevance !== null && hit.relevance < told.line && !seen.line) {
+      seen.line = true;
       if (told.found) items.push(element('li', { className: 'line', textContent: 'From here on it is less likely than not.' }));
     }
     items.push(hitItem(hit, told.line));
@@ -1059,7 +1053,7 @@ function tellVerdict({ hits, found }) {
 
 async function search() {
   complain(null);
-  Object.assign(seek, { start: 0, line: false });
+  seek.seen = { start: 0, line: false };
   $('verdict').textContent = wordsOf('q').length || seek.like ? 'Searching ...'
     : `${state.info.index.regions} regions of ${state.info.index.pictures} pictures: type what to look for.`;
   showLike();
