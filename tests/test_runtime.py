@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from textregion import UserError
-from textregion.runtime import Precision, StageClock, resolve_device
+from textregion.runtime import Precision, StageClock, is_out_of_memory, resolve_device
 
 
 def have(monkeypatch: pytest.MonkeyPatch, gpus: int, apple: bool) -> None:
@@ -82,3 +82,16 @@ def test_the_clock_waits_for_the_queue_of_its_device(
     with StageClock().stage("masks", torch.device(kind, 1) if kind == "cuda" else torch.device(kind)):
         pass
     assert waited == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("size mismatch"), False),
+    ],
+)
+def test_too_little_memory_is_told_from_other_errors(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import Any
 
@@ -76,3 +77,50 @@ def test_a_part_of_a_model_keeps_its_name() -> None:
 )
 def test_where_there_is_none_nothing_is_found(content: object) -> None:
     assert find_weights(content) == ({}, {})
+
+
+OWN = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights", "params")
+AVERAGED = ("model_ema", "state_dict_ema", "ema_state_dict", "ema_model", "ema")
+OTHER = {name: value - 5 for name, value in STATE.items()} | {"more": torch.zeros(1)}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_usual_name_goes_before_others_of_more_tensors_and_before_every_average(name: str) -> None:
+    assert _same(find_weights({"another": OTHER, name: STATE})[0])
+    for average in AVERAGED:
+        assert _same(find_weights({average: {**AVERAGE, **_under("more.")}, name: STATE})[0])
+
+
+def test_of_two_usual_names_the_first_is_taken() -> None:
+    for first, second in itertools.pairwise(OWN):
+        assert _same(find_weights({second: OTHER, first: STATE})[0])
+
+
+@pytest.mark.parametrize("name", AVERAGED)
+def test_an_average_is_known_by_its_name_and_taken_where_it_is_alone(name: str) -> None:
+    assert _same(find_weights({name: AVERAGE, "another": STATE})[0])
+    assert _same(find_weights({name: AVERAGE})[0], AVERAGE)
+
+
+@pytest.mark.parametrize("name", ["optim", "Optimizer", "lr_scheduler", "grad_scaler", "rng_states", "losses"])
+def test_what_else_a_trainer_keeps_is_never_taken(name: str) -> None:
+    assert find_weights({name: STATE}) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["visual", "vision_model", "vision_encoder", "image_encoder", "trunk", "text", "text_model", "transformer"],
+)
+def test_a_tower_alone_keeps_its_name(name: str) -> None:
+    part = {f"{name}.weight": torch.zeros(1), f"{name}.block.bias": torch.ones(1)}
+    assert unwrapped(part).keys() == part.keys()
+    assert unwrapped(_under("wrapped.", part)).keys() == part.keys()
+    assert unwrapped({name: torch.zeros(1)}).keys() == {name}
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2, 3, 4])
+def test_weights_are_looked_for_three_names_deep(depth: int) -> None:
+    content: Any = STATE
+    for number in range(depth):
+        content = {f"level{number}": content}
+    assert bool(find_weights(content)[0]) == (depth <= 3)

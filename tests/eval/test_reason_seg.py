@@ -206,6 +206,12 @@ def test_a_file_that_is_no_json_or_missing_is_named(tmp_path: Path) -> None:
         read_annotation(tmp_path / "b.json")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
+def test_words_are_read_in_utf8_or_else_cp1252(encoding: str, tmp_path: Path) -> None:
+    path = write_picture(tmp_path, annotation(text=["The café’s door?"]), encoding=encoding)
+    assert read_annotation(path).text == "The café’s door?"
+
+
 def query_of(folder: Path, interpreted: Path, **options: Any) -> Query:
     (query,) = read_questions(folder, interpreted, **options).pictures[0].examples.values()
     assert isinstance(query, Query)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -32,3 +34,83 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, monkeypa
     with pytest.raises(UserError, match=r"/a\.png' cannot be written \(No space left on device\): free space"):
         show.save(PICTURE, tmp_path, "a")
     assert list(tmp_path.iterdir()) == []
+
+
+GREY = np.full((8, 640, 3), 100, np.uint8)
+"""As large as a picture must be to stay as it is; lines are 2 pixels wide on it."""
+
+
+def drawn(image: np.ndarray, *areas: show.Area, frames: Sequence[show.Frame] = (), lines: Any = ()) -> np.ndarray:
+    return np.asarray(show.draw(image, areas, frames, lines))
+
+
+def test_small_pictures_are_enlarged_in_whole_steps() -> None:
+    picture = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    large = drawn(picture)
+    assert large.shape[1] == 214 * 3  # 640 / 3, rounded up
+    np.testing.assert_array_equal(large[: 214 * 2 : 214, ::214], picture)
+    np.testing.assert_array_equal(large[213, 213], picture[0, 0])
+    assert drawn(GREY).shape[1] == 640
+    assert drawn(np.zeros((320, 4, 3), np.uint8)).shape[1] == 8
+    assert drawn(np.zeros((319, 4, 3), np.uint8)).shape[1] == 12
+
+
+def test_an_area_is_half_its_colour_within_its_outline() -> None:
+    mask = np.zeros((8, 640), bool)
+    mask[:, 100:200] = True
+    tall = np.full((300, 640, 3), 100, np.uint8)
+    area = show.Area(np.repeat(mask[:1], 300, 0), (200, 0, 50))
+    filled = drawn(tall, area)
+    assert filled[150, 150].tolist() == [150, 50, 75]
+    assert filled[150, 100].tolist() == filled[150, 199].tolist() == [200, 0, 50]
+    assert filled[150, 90].tolist() == filled[150, 210].tolist() == [100, 100, 100]
+    outline = drawn(tall, show.Area(area.mask, area.colour, filled=False))
+    assert outline[150, 150].tolist() == [100, 100, 100]
+    assert outline[150, 100].tolist() == [200, 0, 50]
+    assert (tall == 100).all()
+
+
+def test_a_box_is_framed_in_its_colour_on_paper() -> None:
+    tall = np.full((300, 640, 3), 100, np.uint8)
+    picture = drawn(
+        tall, frames=[show.Frame((50.0, 60.0, 30.0, 40.0), (1, 2, 3)), show.Frame((9.0, 9.0, 0.0, 0.0), (7, 7, 7))]
+    )
+    for row, col in [(60, 65), (61, 65), (100, 65), (80, 50), (80, 51), (80, 80)]:
+        assert picture[row, col].tolist() == [1, 2, 3]
+    for row, col in [(62, 65), (80, 53), (97, 65)]:
+        assert picture[row, col].tolist() == [255, 255, 255]
+    assert picture[80, 65].tolist() == picture[57, 65].tolist() == [100, 100, 100]
+    assert picture[9, 9].tolist() == [7, 7, 7]
+    small = drawn(np.full((150, 320, 3), 100, np.uint8), frames=[show.Frame((25.0, 30.0, 15.0, 20.0), (1, 2, 3))])
+    np.testing.assert_array_equal(small[55:105, 45:85], picture[55:105, 45:85])  # boxes grow with their picture
+
+
+def test_lines_stand_below_with_a_swatch_of_their_colour() -> None:
+    lines = [("first", None), ("second", (10, 200, 30)), ("word " * 60, (200, 10, 30)), ("last", None)]
+    picture = drawn(GREY, lines=lines)
+    size = 15  # of letters: 640 / 42
+    below = picture[8:]
+    rows = (len(below) - size) / (1.4 * size)
+    assert rows == pytest.approx(round(rows), abs=0.05)
+    count = round(rows)
+    assert count > 4  # the third line takes several
+    for number in range(count):
+        top = round(1.4 * size * number) + size // 2
+        swatch, text = below[top : top + size, : 2 * size - 2], below[top : top + size, 2 * size :]
+        colour = {1: [10, 200, 30], 2: [200, 10, 30]}.get(number, [255, 255, 255])
+        assert swatch[size // 2, size].tolist() == colour
+        assert below[top + size // 2, 2].tolist() == [255, 255, 255]
+        assert text.min() < 60, number
+        assert (text[:, -size:] == 255).all()
+    assert (drawn(GREY) == np.concatenate([GREY, np.full((15, 640, 3), 255, np.uint8)])).all()
+
+
+def test_names_that_differ_in_what_is_left_out_stay_apart(tmp_path: Path) -> None:
+    show.save(PICTURE, tmp_path, "plain-name_1.2+3")
+    show.save(PICTURE, tmp_path, "x" * 146)
+    show.save(PICTURE, tmp_path, "x" * 151)
+    show.save(PICTURE, tmp_path, "x" * 152)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names[0] == "plain-name_1.2+3.png"
+    assert len(names) == 4
+    assert sorted(map(len, names[1:])) == [73, 73, 150]
