@@ -44,6 +44,8 @@ def test_contract(family: str, encoders: dict[str, Encoder]) -> None:
         tokens = encoder.project(torch.randn(5, values.shape[1]))
         text = encoder.encode_text(encoder.tokenize(["a dog", "a cat", "a tree"]))
     side = views.shape[-1] // encoder.patch_size
+    assert encoder.device == torch.device("cpu")
+    assert (encoder.width, encoder.embed_dim, encoder.patch_size) == (128, tokens.shape[1], 16)
     assert values.shape == (2, 128, side, side)
     torch.testing.assert_close(alone, values, atol=1e-5, rtol=1e-4)
     assert tokens.shape == (5, encoder.embed_dim)

@@ -179,6 +179,8 @@ def test_heat_map_marks_the_threshold_and_the_dropped_patches() -> None:
     assert min(heat.size) > 300
     red, blue = pixels[..., 0] - pixels[..., 2] > 30, pixels[..., 2] - pixels[..., 0] > 30
     assert red.sum() > 10 * blue.sum() > 0
+    dark, light = (visualize.locality_map(image // 8 + level, locality, 0.07) for level in (0, 200))
+    assert np.asarray(light).mean() > np.asarray(dark).mean() + 30  # greys are not stretched
     flat = visualize.locality_map(image[:1], torch.zeros(1, 3), 0.0)  # no spread at all, one row
     assert min(flat.size) > 100
 

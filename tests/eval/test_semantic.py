@@ -306,6 +306,17 @@ def test_a_finished_run_is_not_done_again_but_drawn_where_it_was_not(
     assert records.read_bytes() == before
 
 
+def test_bad_labels_are_found_before_models_are_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "data/scenes"
+    write_voc(folder, [render_scene(seed, (80, 112)) for seed in (5, 6)])
+    labels = sorted((folder / "SegmentationClass").iterdir())[1]
+    Image.fromarray(np.full((80, 112), 200, np.uint8)).save(labels)
+    given = ["--config", CONFIG, "--data-root", str(tmp_path / "data"), "--work-dir", str(tmp_path / "work")]
+    monkeypatch.delattr("eval.semantic.run.load_segmenter")
+    with pytest.raises(UserError, match=labels.name):
+        evaluate(_args(monkeypatch, *given, "--device", "cpu"))
+
+
 def test_killed_and_continued_in_two_processes(uninterrupted: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = uninterrupted
     given = _command(folder, "--work-dir", str(folder / "killed"))
