@@ -31,6 +31,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from textregion import RegionTokens, Segmentation, TextRegionSegmenter, UserError, cli, export, tint, visualize
 from textregion.ahead import ahead
+from textregion.files import cannot_write
 from textregion.image import RGB, load_rgb
 from textregion.runtime import StageClock, is_out_of_memory
 from utils.pictures import check_words, expand, read_queries, split_labels
@@ -201,8 +202,7 @@ def output_folder(path: Path) -> Iterator[None]:
             with tempfile.TemporaryFile(dir=path):
                 pass
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise UserError(f"Output folder {str(path)!r} cannot be written to ({reason}): choose another.") from None
+            raise cannot_write(path, error, "Output folder") from None
         yield
     finally:
         for folder in made:

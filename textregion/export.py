@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .coco import Annotation
 from .errors import UserError
+from .files import cannot_write
 from .regions import RegionTokens
 from .version import __version__
 
@@ -167,7 +168,7 @@ def write_files(files: Mapping[Path, bytes | Iterable[bytes]]) -> None:
         for name, where in temporary.items():
             os.replace(name, where)
     except OSError as error:
-        raise UserError(f"Result {os.fspath(where)!r} cannot be written: {error.strerror or error}.") from None
+        raise cannot_write(where, error, "Result") from None
     finally:
         for name in temporary:
             with contextlib.suppress(OSError):
@@ -191,4 +192,4 @@ def remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"Result {os.fspath(path)!r} cannot be written: {error.strerror or error}.") from None
+        raise cannot_write(path, error, "Result") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -10,11 +11,12 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from . import coco
 from .errors import UserError, reason_of
+from .files import cannot_write
 from .indexing import Index, positions
 from .options import MAX_SIDE
 from .region_masks import RegionMasks
@@ -177,7 +179,11 @@ class RegionTokens:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write all that is known to one safetensors file (to a temporary name, then renamed)."""
+        """Write all that is known to one safetensors file (to a temporary name, then renamed).
+
+        Raises:
+            UserError: the file cannot be written.
+        """
         tensors = {
             "tokens": self.tokens,
             "logits": self.region_masks.logits,
@@ -203,10 +209,13 @@ class RegionTokens:
         # Cloned: safetensors refuses columns that share memory.
         columns = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
         try:
-            save_file(columns, temporary, metadata={"format": FORMAT, "facts": json.dumps(facts)})
+            temporary.write_bytes(save(columns, metadata={"format": FORMAT, "facts": json.dumps(facts)}))
             os.replace(temporary, target)
+        except OSError as error:
+            raise cannot_write(target, error) from None
         finally:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> RegionTokens:

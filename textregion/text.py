@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from .encoders.base import Encoder
+from .files import cannot_write
 from .runtime import Precision
 from .templates import IMAGENET, Templates
 from .words import as_words
@@ -117,10 +118,10 @@ class TextBank:
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_file({"embedding": embedding.cpu().contiguous()}, temporary)
+            temporary.write_bytes(save({"embedding": embedding.cpu().contiguous()}))
             os.replace(temporary, path)
-        except (OSError, SafetensorError) as error:
-            logger.warning("Words could not be kept in %s (%s); the run goes on without.", path.parent, error)
+        except OSError as error:
+            logger.warning("Words are not kept, the run goes on without: %s", cannot_write(path, error))
             self._cache_dir = None
             with contextlib.suppress(OSError):
                 temporary.unlink()

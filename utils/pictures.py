@@ -16,6 +16,7 @@ from textregion import UserError
 from textregion.export import MAX_PALETTE
 from textregion.image import IMAGE_SUFFIXES
 from textregion.words import is_word, split_words
+from utils.text_files import read_text
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +34,9 @@ def read_queries(config: Path, checkout: Path) -> WordsOf:
     Raises:
         UserError: a file that cannot be read, or is not a mapping of image paths to ``label:`` lists.
     """
+    text = read_text(config, "check --image_query_cfg")
     try:
-        content = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"The YAML {str(config)!r} cannot be read ({error.strerror}): check --image_query_cfg."
-        ) from None
+        content = yaml.safe_load(text)
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError, yaml.YAMLError) as error:
         # Dates that do not exist, brackets without end, tags that do not fit their values.
         raise UserError(f"File {str(config)!r} is not a plain YAML file ({error}): mend it.") from None

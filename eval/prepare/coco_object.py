@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 from eval.prepare.coco_stuff import COUNTS, FIRST_STUFF, RAW_IGNORED, TRAIN_IDS, raw_maps, source_of
-from eval.prepare.common import MissingSource, Relabelling, Report, Split, make_all, stems_in, unpaired
+from eval.prepare.common import CannotPrepare, MissingSource, Relabelling, Report, Split, make_all, stems_in, unpaired
+from textregion.files import cannot_write
 from utils.text_files import visible
 
 FOLDER = "coco_object"
@@ -27,6 +28,7 @@ def convert(data_root: Path, workers: int) -> Report:
 
     Raises:
         MissingSource: no raw map of COCO-Stuff is there.
+        CannotPrepare: the pictures' folder cannot be written to.
     """
     source = source_of(data_root, "coco_object")
     maps = raw_maps(source / "annotations" / _SPLIT)
@@ -37,7 +39,10 @@ def convert(data_root: Path, workers: int) -> Report:
     jobs = [(path, targets / f"{path.stem}_instanceTrainIds.png") for path in maps]
     split = make_all(_TASK, jobs, Split(_SPLIT, COUNTS[_SPLIT]), workers, f"coco_object {_SPLIT}")
     pictures = folder / "images" / _SPLIT
-    _link_all(source / "images" / _SPLIT, pictures)
+    try:
+        _link_all(source / "images" / _SPLIT, pictures)
+    except OSError as error:
+        raise CannotPrepare(str(cannot_write(pictures, error, "Folder"))) from None
     warnings = unpaired(_SPLIT, stems_in(pictures, "*.jpg"), {path.stem for path in maps})
     return Report("coco_object", folder, (split,), tuple(warnings))
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,14 +24,16 @@ from tqdm import tqdm
 
 from eval.shared.label_maps import read_label_map
 from textregion import UserError
+from textregion.files import cannot_write
 from utils.text_files import read_lines, visible
 
 IGNORED = 255
 UINT16_IGNORED = 65535
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _TEMPORARY = ".part"
+_LOCK = ".prepare.lock"
 # A file that cannot be written for one of these reasons stops everything: the next one would not fare better.
-_HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
 Task = Callable[[Any, Path], str | None]
 """Makes a target from a source; a remark worth counting, or None."""
@@ -142,11 +144,11 @@ def _replacing(target: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(target)
     except OSError as error:
-        if error.errno in _HOPELESS:
-            raise CannotPrepare(f"{target} cannot be written: {error.strerror}") from None
-        raise
+        message = cannot_write(target, error)
+        raise (CannotPrepare(str(message)) if error.errno in _HOPELESS else message) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def is_whole(path: Path) -> bool:
@@ -255,9 +257,9 @@ def only_run(data_root: Path) -> Iterator[None]:
         CannotPrepare: another run holds it, or the folder cannot be written to.
     """
     try:
-        file = (data_root / ".prepare.lock").open("w")
+        file = (data_root / _LOCK).open("w")
     except OSError as error:
-        raise CannotPrepare(f"{data_root} cannot be written to ({error.strerror}); name another --data-root") from None
+        raise CannotPrepare(str(cannot_write(data_root / _LOCK, error))) from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,7 +14,7 @@ from eval.shared.odd import Odd, warn
 from eval.shared.orientation import Turn, read_orientation, turn_of_annotations
 from eval.shared.runner import Picture
 from textregion import UserError
-from utils.pictures import IMAGE_SUFFIXES
+from textregion.image import IMAGE_SUFFIXES
 from utils.text_files import read_json, visible
 
 logger = logging.getLogger(__name__)

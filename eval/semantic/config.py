@@ -103,20 +103,18 @@ def missing_parts(config: Config) -> list[Path]:
 
 
 def render_missing(config: Config) -> None:
-    """Render the data set where its config says that it is rendered and its list, written last, is not there."""
+    """Render the data set where its config says that it is rendered and its list, written last, is not there.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     recipe = config.get("rendered")
     dataset = config.test_dataloader.dataset
     if recipe is None or (Path(dataset.data_root) / dataset.ann_file).is_file():
         return
     seeds = range(recipe.seed, recipe.seed + recipe.count)
     scenes = (render_scene(seed, tuple(recipe.size_hw)) for seed in tqdm(seeds, desc="render", unit="scene"))
-    try:
-        FORMATS[recipe.format](Path(dataset.data_root), scenes)
-    except OSError as error:
-        raise UserError(
-            f"The scenes cannot be rendered into {dataset.data_root!r} ({error.strerror or error}): "
-            "give another place with --data-root."
-        ) from None
+    FORMATS[recipe.format](Path(dataset.data_root), scenes)
 
 
 def build_dataset(config: Config, limit: int | None = None) -> BaseSegDataset:

@@ -11,7 +11,7 @@ from typing import Any
 from mmseg.datasets import BaseSegDataset
 
 from textregion import UserError
-from utils.pictures import IMAGE_SUFFIXES
+from textregion.image import IMAGE_SUFFIXES
 from utils.text_files import read_lines
 
 _LOSSY = frozenset([".jpg", ".jpeg", ".jpe", ".jp2", ".webp", ".avif"])

@@ -33,6 +33,7 @@ from eval.shared.processes import Processes, start_processes, take_local_rank
 from eval.shared.work_dir import WorkDir
 from textregion import TextRegionSegmenter, UserError
 from textregion.cli import check_model_options, load_segmenter, method_options
+from textregion.files import cannot_write, check_folder
 from textregion.runtime import StageClock
 from utils.results import plain, settings_of, write_results, write_text
 
@@ -66,6 +67,8 @@ def evaluate(args: argparse.Namespace) -> Results | None:
     options = _plain_options(config)
     check_model_options(args, "semantic", options)
     work_dir = Path(args.work_dir or Path("work_dirs") / name)
+    for folder in filter(None, (work_dir, args.show_dir)):
+        check_folder(folder, "Folder")
     with start_processes("none" if args.launcher == "none" else "pytorch") as processes:
         if processes.rank == 0:
             render_missing(config)
@@ -188,9 +191,7 @@ def _test(
             experiment_name=config_name(config.filename),
         )
     except OSError as error:
-        raise UserError(
-            f"The log in {log_dir!r} cannot be written ({error.strerror or error}): free space first."
-        ) from None
+        raise cannot_write(log_dir, error, "Log folder") from None
     return dict(runner.test())
 
 

@@ -8,9 +8,8 @@ import logging
 import os
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from textregion import RegionTokens, TextRegionSegmenter, UserError
+from textregion.files import cannot_write
 from textregion.image import RGB
 
 logger = logging.getLogger(__name__)
@@ -35,6 +34,7 @@ class RegionCache:
         facts = [segmenter.model_names, segmenter.encoder.crop_size, segmenter.dtypes, options, dense]
         self._facts = json.dumps(facts, sort_keys=True).encode() if folder is not None else b""
         self.encoded = self.reused = 0
+        self._told = False
 
     def encode(self, image: RGB, path: Path) -> RegionTokens:
         """The regions of a picture, from the cache where they are there.
@@ -81,8 +81,11 @@ class RegionCache:
             kept.parent.mkdir(parents=True, exist_ok=True)
             regions.save(kept)
             self._shrink(kept.parent)
-        except (OSError, SafetensorError) as error:
-            logger.warning("Regions could not be kept in %s (%s); the run goes on without.", kept.parent, error)
+        except (OSError, UserError) as error:
+            reason = error if isinstance(error, UserError) else cannot_write(kept, error)
+            if not self._told:
+                logger.warning("Regions are not kept, the run goes on without: %s", reason)
+            self._told = True
 
     def _shrink(self, folder: Path) -> None:
         facts = [(file.stat(), file) for file in folder.glob("*.safetensors")]

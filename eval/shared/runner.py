@@ -23,6 +23,7 @@ from eval.shared.work_dir import WorkDir
 from textregion import RegionTokens, TextRegionSegmenter, UserError
 from textregion.ahead import ahead
 from textregion.cli import add_boolean, add_method_options, add_model_options, check_model_options, load_segmenter
+from textregion.files import check_folder
 from textregion.image import RGB, load_rgb
 from textregion.options import Task
 from utils.results import settings_of, write_results
@@ -72,13 +73,15 @@ def check_run_options(args: argparse.Namespace, task: Task) -> None:
     """Refuse what cannot work before anything is loaded.
 
     Raises:
-        UserError: a number out of range, processes that were not started as ``--launcher`` says, or what
-            :func:`textregion.cli.check_model_options` refuses.
+        UserError: a number out of range, a folder that cannot be written to, processes that were not started as
+            ``--launcher`` says, or what :func:`textregion.cli.check_model_options` refuses.
     """
     if args.limit is not None and args.limit < 1:
         raise UserError(f"--limit must be at least 1, but got {args.limit}.")
     if args.cache_gb <= 0:
         raise UserError(f"--cache-gb must be more than 0, but got {args.cache_gb:g}.")
+    for folder in filter(None, (args.log_dir, args.show_dir)):
+        check_folder(folder, "Folder")
     take_local_rank(args.local_rank)
     check_launcher(args.launcher)
     check_model_options(args, task)

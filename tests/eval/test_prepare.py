@@ -496,13 +496,27 @@ def test_a_full_disk_stops_the_run(
     folder = _coco(tmp_path, count=2)
     monkeypatch.setattr(Image.Image, "save", full)
     assert main(["coco_stuff", "--data-root", str(tmp_path), "--workers", "1"]) == 2
-    assert "000000000000_labelTrainIds.png cannot be written: No space left" in capsys.readouterr().err
+    assert (
+        "000000000000_labelTrainIds.png' cannot be written (No space left on device): free" in capsys.readouterr().err
+    )
     assert not list(folder.glob("*TrainIds*"))
     monkeypatch.undo()
     (tmp_path / "coco_object").mkdir()
     (tmp_path / "coco_object/images").write_bytes(b"a file where a folder belongs")
     assert main(["coco_object", "--data-root", str(tmp_path), "--workers", "1"]) == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
+    taken = tmp_path / "coco_object/images"
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: Folder {str(taken / 'val2017')!r} cannot be written ({str(taken)!r} is a file where a folder is "
+        "wanted): move it away or choose another folder."
+    )
+    shutil.rmtree(tmp_path / "coco_object")
+    (tmp_path / "coco_object").write_bytes(b"")
+    assert main(["coco_object", "--data-root", str(tmp_path), "--workers", "1"]) == 2
+    assert f"({str(tmp_path / 'coco_object')!r} is a file where a folder is wanted)" in capsys.readouterr().err
+    (tmp_path / ".prepare.lock").unlink()
+    (tmp_path / ".prepare.lock").mkdir()
+    assert main(["coco_object", "--data-root", str(tmp_path), "--workers", "1"]) == 2
+    assert ".prepare.lock' cannot be written (it is a folder where a file is wanted)" in capsys.readouterr().err
 
 
 def test_missing_sources_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

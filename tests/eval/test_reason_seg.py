@@ -495,3 +495,17 @@ def test_mistakes_are_found_before_the_models_are_loaded(
     with pytest.raises(UserError, match=reason):
         run_here(monkeypatch, "--dataset_dir", rendered, "--log_dir", tmp_path, *arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--log_dir", "--show-dir"])
+def test_a_file_in_the_place_of_a_folder_is_found_before_the_models_are_loaded(
+    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.delattr("eval.shared.runner.load_segmenter")
+    (tmp_path / "taken").touch()
+    folders = {"--log_dir": tmp_path / "log", "--show-dir": tmp_path / "shown", option: tmp_path / "taken" / "below"}
+    with pytest.raises(
+        UserError, match=r"^Folder .*below' cannot be written \(.*taken' is a file where a folder is wan"
+    ):
+        run_here(monkeypatch, "--dataset_dir", rendered, *(part for pair in folders.items() for part in pair))
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]

@@ -133,7 +133,8 @@ def test_a_folder_that_cannot_be_written_is_a_warning(
 ) -> None:
     (tmp_path / "cache").write_text("a file")
     assert count(TextRegionSegmenter(clip_encoder, generator), tmp_path) == (1, 0)
-    assert "Regions could not be kept" in caplog.text
+    assert "Regions are not kept, the run goes on without: " in caplog.text
+    assert "is a file where a folder is wanted): move it away" in caplog.text
 
 
 @pytest.mark.usefixtures("encoded")

@@ -392,6 +392,34 @@ def test_bad_input_is_known_before_models_are_loaded(
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.parametrize("option", ["--work-dir", "--show-dir"])
+def test_a_file_in_the_place_of_a_folder_is_known_before_models_are_loaded(
+    option: str, quick_models: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("eval.semantic.run.load_segmenter")
+    (tmp_path / "taken").touch()
+    folders = {
+        "--work-dir": str(tmp_path / "work"),
+        "--show-dir": str(tmp_path / "shown"),
+        option: str(tmp_path / "taken"),
+    }
+    given = ["--config", CONFIG, "--data-root", str(tmp_path / "data"), "--device", "cpu"]
+    with pytest.raises(
+        UserError, match=r"^Folder .*taken' cannot be written \(.* is a file where a folder is wanted\)"
+    ):
+        evaluate(_args(monkeypatch, *given, *(part for pair in folders.items() for part in pair)))
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_scenes_that_cannot_be_rendered_name_what_is_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scenes").touch()
+    given = ["--config", CONFIG, "--data-root", str(tmp_path), "--device", "cpu", "--work-dir", str(tmp_path / "work")]
+    with pytest.raises(UserError, match=r"scenes' is a file where a folder is wanted\): move it away"):
+        evaluate(_args(monkeypatch, *given, *SMALL))
+
+
 def _put_finished(run: Path, sweep: Path) -> None:
     """The results of a run where a sweep looks for what is finished."""
     (sweep / "scenes").mkdir()
