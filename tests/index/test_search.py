@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -264,3 +265,24 @@ def test_what_is_there_is_found_and_what_is_not_is_not(library: RegionIndex) -> 
     assert library.search("it").found is True and "found" in library.search("it").verdict
     assert library.search("zebra").found is False and "nothing like it" in library.search("zebra").verdict
     assert library.search(token).found is None and "similar" in library.search(token).verdict
+
+
+def test_an_approximate_index_without_its_package(library: RegionIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lancedb", None)
+    with pytest.raises(UserError, match=r"needs the package lancedb: pip install 'textregion\[search\]'"):
+        library.search("dog", approximate=True)
+
+
+def test_an_approximate_index_follows_the_exact_one(library: RegionIndex, tmp_path: Path) -> None:
+    """Of few regions it finds all."""
+    pytest.importorskip("lancedb", reason="the extra [search] is not installed")
+    for _ in range(2):
+        exact_hits, hits = library.search("dog", k=5), library.search("dog", k=5, approximate=True)
+        assert [(hit.picture, hit.region) for hit in hits] == [(hit.picture, hit.region) for hit in exact_hits]
+        assert hits.relevance == pytest.approx(exact_hits.relevance, abs=0.05)
+        best = exact_hits[0].picture
+        Path(best).unlink()
+        library.add(tmp_path / "library")  # the table is of another state now
+        assert best not in [hit.picture for hit in library.search("dog", k=5, approximate=True)]
+    check = library.check()
+    assert check.ann_text_recall == check.ann_image_recall == 1

@@ -43,6 +43,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("-k", type=int, default=24, metavar="N", help="number of answers (default %(default)s)")
     add_boolean(parser, "--per_region", False, "every region that fits, not the best of each picture")
+    add_boolean(parser, "--ann", False, "ask an approximate index, made when first asked for: for many million regions")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print answers as JSON, with boxes and masks")
     form.add_argument("--paths", action="store_true", help="print paths of pictures, one a line")
@@ -73,6 +74,7 @@ def run(args: Namespace) -> int:
         within=args.within,
         per_region=args.per_region,
         but=like,
+        approximate=args.ann,
     )
     if args.sheet:
         write_bytes(args.sheet, contact_sheet(hits, format_))

@@ -20,10 +20,11 @@ from ..region_masks import RegionMasks
 from ..regions import RegionTokens
 from ..segmenter import TextRegionSegmenter
 from ..text import TextBank
+from .ann import Approximate
 from .compacting import Compaction, compact
 from .files import is_below
 from .growing import Growing, Growth, Progress
-from .hits import Hit, Hits, best_of_pictures, best_regions
+from .hits import LEAST_CANDIDATES, Hit, Hits, best_of_pictures, best_regions
 from .part import MOST_PICTURES
 from .question import Question
 from .relevance import Relevance, together
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from typing import Self
 
 AnyPath = str | os.PathLike[str]
+CANDIDATES_EACH = 10
+"""Regions that the approximate index is asked for, for each answer: several may be of one picture."""
 MANY_PARTS = 8
 """Fewer are never worth joining without being asked."""
 
@@ -58,6 +61,7 @@ class RegionIndex:
         self._store, self._given, self._given_text = store, segmenter, text
         self._table = Table(store.load())
         self._rating: tuple[Table, Relevance] | None = None
+        self._lance: tuple[Table, Approximate] | None = None
         if isinstance(segmenter, TextRegionSegmenter):
             self._check(segmenter)
 
@@ -178,6 +182,7 @@ class RegionIndex:
         within: AnyPath | Sequence[AnyPath] = (),
         per_region: bool = False,
         but: Sequence[Hit] = (),
+        approximate: bool = False,
     ) -> Hits:
         """The regions that fit words, a token, or several of them together.
 
@@ -188,6 +193,8 @@ class RegionIndex:
             within: a folder, or several, below which the pictures lie; none: anywhere.
             per_region: all regions of a picture, those that lie in one another as one; else the best of each picture.
             but: regions that are no answers: with ``per_region`` these, else their pictures.
+            approximate: ask a Lance table, which is made first where it is not of the index as it is now: for many
+                millions of regions. Needs lancedb; without effect where ``within`` is given.
 
         Returns:
             Hits by falling score. Files of the same bytes answer once.
@@ -202,23 +209,33 @@ class RegionIndex:
         if not eligible.any():
             return Hits([])
         vector = question.vector(self.encode_words, table.mean.shape[0], table.mean)
-        scores = table.scan(vector)
+        quick = approximate and not within
+        scores = self._approximate(vector, k) if quick else table.scan(vector)
         if per_region:
             hits = best_regions(table, vector, scores, eligible, k, but)
         else:
             hits = best_of_pictures(table, vector, scores, self._without(eligible, but), k)
         if question.tokens or not hits:
             return Hits(hits)
-        alone = {question.words[0]: scores} if question.is_one_word else {}
-        return self._rated(hits, question.words, alone)
+        if quick:
+            return self._rated(hits, question.words, lambda word: (table.sample @ word).numpy())
+        scanned = scores if question.is_one_word else None
+        return self._rated(
+            hits, question.words, lambda word: (table.scan(word) if scanned is None else scanned)[table.alive_regions]
+        )
 
-    def _rated(self, hits: Sequence[Hit], words: Sequence[str], scanned: Mapping[str, Floats]) -> Hits:
-        """Hits with their relevance for words, of which some were scanned for already."""
-        table, tokens = self._table, torch.stack([hit.token for hit in hits])
-        by_word = []
-        for word, embedding in zip(words, self.encode_words(words).detach().float().cpu()):
-            scores = scanned[word] if word in scanned else table.scan(embedding)
-            by_word.append(self._relevance.rate(embedding, scores[table.alive_regions], tokens))
+    def _approximate(self, vector: Tensor, k: int) -> Floats:
+        """(N,) products of the regions that the Lance table gives, -inf of all others."""
+        if self._lance is None or self._lance[0] is not self._table:
+            self._lance = self._table, Approximate(self._store.cache / "lance", self._table)
+        count = max(LEAST_CANDIDATES, CANDIDATES_EACH * k)
+        return self._table.at(vector, self._lance[1].candidates(vector, self._table.alive, count))
+
+    def _rated(self, hits: Sequence[Hit], words: Sequence[str], scores_of: Callable[[Tensor], Floats]) -> Hits:
+        """Hits with their relevance for words, from the scores of many regions for each."""
+        tokens = torch.stack([hit.token for hit in hits])
+        embeddings = self.encode_words(words).detach().float().cpu()
+        by_word = [self._relevance.rate(word, scores_of(word), tokens) for word in embeddings]
         return Hits(replace(hit, relevance=value) for hit, value in zip(hits, together(by_word)))
 
     def regions(self, picture: AnyPath) -> list[Hit]:
@@ -330,7 +347,9 @@ class RegionIndex:
             UserError: a damaged part or cache.
         """
         can_read = self._given is not None or self._given_text is not None
-        return check(self._store, self._table, self.encode_words if can_read else None)
+        lance = self._store.cache / "lance"
+        ann = Approximate(lance, self._table) if lance.exists() else None
+        return check(self._store, self._table, self.encode_words if can_read else None, ann)
 
     @property
     def _relevance(self) -> Relevance:

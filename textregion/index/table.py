@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +14,8 @@ from torch import Tensor
 from .store import Catalogue, Entry
 
 Floats = npt.NDArray[np.float32]
+SAMPLED = 20_000
+"""Regions that tell the mean and deviation of all to about a hundredth."""
 Bools = npt.NDArray[np.bool_]
 
 
@@ -85,6 +87,36 @@ class Table:
         blocks = [block for one in self.catalogue.loaded for block in one.part.tokens.split(4096)]
         scores = [block.float() @ question for block in blocks]
         return torch.cat(scores).numpy() if scores else np.zeros(0, np.float32)
+
+    def living_tokens(self, rows: int) -> Iterator[tuple[npt.NDArray[np.int64], Tensor]]:
+        """Tokens of regions that are alive, at most so many at a time, with their places among the N."""
+        start = 0
+        for one in self.catalogue.loaded:
+            for block in one.part.tokens.split(rows):
+                living = np.flatnonzero(self.alive_regions[start : start + len(block)])
+                yield living + start, block[torch.from_numpy(living)]
+                start += len(block)
+
+    @cached_property
+    def sample(self) -> Tensor:
+        """(n, D) float32 tokens of living regions, spread evenly, to tell the distribution of products by."""
+        living = np.flatnonzero(self.alive_regions)
+        places = living[:: max(1, len(living) // SAMPLED)]
+        tokens, start = [], 0
+        for one in self.catalogue.loaded:
+            own = places[(places >= start) & (places < start + one.part.regions)] - start
+            tokens.append(one.part.tokens[torch.from_numpy(own)].float())
+            start += one.part.regions
+        return torch.cat(tokens)
+
+    def at(self, question: Tensor, places: npt.NDArray[np.int64]) -> Floats:
+        """(N,) exact products at some regions, and -inf elsewhere."""
+        scores = np.full(int(self.starts[-1]), -np.inf, np.float32)
+        pictures = self.picture_of(places)
+        for picture in np.unique(pictures).tolist():
+            own = places[pictures == picture]
+            scores[own] = self.rescored(question, picture)[own - self.starts[picture]]
+        return scores
 
     def rescored(self, question: Tensor, picture: int) -> Floats:
         """(R,) products with the float16 tokens of a picture's regions."""

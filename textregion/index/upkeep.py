@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UserError
+from .ann import Approximate
 from .growing import read_failed
 from .hits import LEAST_CANDIDATES
 from .part import SUFFIX, damaged, verify_part
@@ -21,6 +22,7 @@ from .store import Store
 from .table import Floats, Table, highest
 from .vectors import Vectors
 
+Scan = Callable[[Tensor], Floats]
 DEPTH = 10
 """Recall is measured among that many best regions."""
 PROBES = 100
@@ -93,23 +95,35 @@ class Check:
     """Share of the ten best regions for a word that the quick search finds; None without regions or a text model."""
     image_recall: float | None
     """The same for tokens of regions of the index, which are themselves left out."""
+    ann_text_recall: float | None = None
+    """Of the approximate index for words, where one was made."""
+    ann_image_recall: float | None = None
 
     def lines(self) -> list[str]:
         """For a person to read."""
         lines = [f"{self.parts} parts are sound"]
-        for what, recall in (("words", self.text_recall), ("regions", self.image_recall)):
+        figures = {
+            "words": self.text_recall,
+            "regions": self.image_recall,
+            "words, approximate": self.ann_text_recall,
+            "regions, approximate": self.ann_image_recall,
+        }
+        for what, recall in figures.items():
             if recall is not None:
                 lines.append(f"recall of the {DEPTH} best for {what}: {recall:.3f}")
         return lines
 
 
-def check(store: Store, table: Table, encode: Callable[[Sequence[str]], Tensor] | None) -> Check:
+def check(
+    store: Store, table: Table, encode: Callable[[Sequence[str]], Tensor] | None, ann: Approximate | None = None
+) -> Check:
     """Read every part and its copy in the cache, and measure recall against products of all float16 tokens.
 
     Args:
         store: the folder.
         table: what is in it.
-        encode: K words -> (K, D), without templates; None: recall for words is not measured.
+        encode: K words -> (K, D); None: recall for words is not measured.
+        ann: its approximate index, if there is one.
 
     Raises:
         UserError: a part that is damaged.
@@ -128,16 +142,25 @@ def check(store: Store, table: Table, encode: Callable[[Sequence[str]], Tensor] 
         return Check(len(table.catalogue.loaded), None, None)
     places = np.random.default_rng(0).choice(living, min(PROBES, len(living)), replace=False)
     tokens = [F.normalize(table.token(place), dim=0) for place in places.tolist()]
-    text = None if encode is None else recall(table, list(encode(PROBE_WORDS).detach().float().cpu()))
-    return Check(len(table.catalogue.loaded), text, recall(table, tokens, places.tolist()))
+    text = [] if encode is None else list(encode(PROBE_WORDS).detach().float().cpu())
+    scans: list[Scan] = [table.scan]
+    if ann is not None:
+        scans.append(lambda question: table.at(question, ann.candidates(question, table.alive, LEAST_CANDIDATES)))
+    figures = [
+        value
+        for scan in scans
+        for value in (recall(table, text, scan) if text else None, recall(table, tokens, scan, places.tolist()))
+    ]
+    return Check(len(table.catalogue.loaded), *figures)
 
 
-def recall(table: Table, questions: Sequence[Tensor], but: Sequence[int] = ()) -> float:
-    """Mean share of the ten best regions that scan and rescoring find.
+def recall(table: Table, questions: Sequence[Tensor], scan: Scan, but: Sequence[int] = ()) -> float:
+    """Mean share of the ten best regions that a scan and rescoring find.
 
     Args:
         table: N regions.
         questions: (D,) each.
+        scan: (D,) -> (N,) scores, of which the highest are looked at again.
         but: for each question a region that is no answer to it.
     """
     shares = []
@@ -145,11 +168,11 @@ def recall(table: Table, questions: Sequence[Tensor], but: Sequence[int] = ()) -
         usable = table.alive_regions.copy()
         if but:
             usable[but[number]] = False
+        depth = min(DEPTH, int(usable.sum()))
         exact = _only(table.exact(question), usable)
-        candidates = highest(_only(table.scan(question), usable), LEAST_CANDIDATES)
-        least = np.sort(exact)[-min(DEPTH, int(usable.sum()))]
-        found = (exact[candidates] >= least - 1e-6).sum()
-        shares.append(min(int(found), DEPTH) / min(DEPTH, int(usable.sum())))
+        candidates = highest(_only(scan(question), usable), LEAST_CANDIDATES)
+        least = np.partition(exact, len(exact) - depth)[len(exact) - depth]
+        shares.append(min(int((exact[candidates] >= least - 1e-6).sum()), depth) / depth)
     return float(np.mean(shares))
 
 
