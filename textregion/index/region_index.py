@@ -18,8 +18,6 @@ from ..errors import UserError
 from ..files import cannot_write
 from ..region_masks import RegionMasks
 from ..regions import RegionTokens
-from ..segmenter import TextRegionSegmenter
-from ..text import TextBank
 from .ann import Approximate
 from .compacting import Compaction, compact
 from .files import is_below
@@ -35,6 +33,9 @@ from .upkeep import Check, Status, check
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from ..segmenter import TextRegionSegmenter  # takes seconds to import, which who only looks need not wait for
+    from ..text import TextBank
 
 AnyPath = str | os.PathLike[str]
 CANDIDATES_EACH = 10
@@ -62,7 +63,7 @@ class RegionIndex:
         self._table = Table(store.load())
         self._rating: tuple[Table, Relevance] | None = None
         self._lance: tuple[Table, Approximate] | None = None
-        if isinstance(segmenter, TextRegionSegmenter):
+        if segmenter is not None and not callable(segmenter):
             self._check(segmenter)
 
     @classmethod
@@ -366,7 +367,7 @@ class RegionIndex:
         """
         if self._given is None:
             raise UserError(f"Index {str(self.folder)!r} was opened without a segmenter: give one to encode with.")
-        segmenter = self._given if isinstance(self._given, TextRegionSegmenter) else self._given()
+        segmenter = self._given() if callable(self._given) else self._given
         self._check(segmenter)
         return segmenter
 

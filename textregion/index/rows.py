@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,7 +15,9 @@ from torch import Tensor
 
 from ..region_masks import RegionMasks, span
 from ..regions import RegionTokens
-from ..resample import Axis
+from ..resample import Axis, bilinear_axis
+
+Masks = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -65,18 +69,20 @@ class PictureRows:
     def of(cls, path: str, file: FileFacts, sha256: str, regions: RegionTokens) -> PictureRows:
         """The rows of a picture that was encoded."""
         masks = regions.region_masks
-        inside = masks.join(masks.logits > 0).cpu()
+        inside = masks.join(masks.logits.view(torch.int16) > 0).cpu().numpy()  # as of floats that are not negative
         mask_hw = (inside.shape[1], inside.shape[2])
         facts = PictureFacts(path, file, sha256, regions.size_hw, mask_hw, len(regions))
-        rows, cols = masks.to("cpu").axes(regions.size_hw)
+        axes = [bilinear_axis(source, target) for source, target in zip(mask_hw, regions.size_hw)]
         pixels = regions.size_hw[0] * regions.size_hw[1] / (mask_hw[0] * mask_hw[1])
+        rles = encode_masks(inside)
+        areas = coco_mask.area(_with_size(rles, mask_hw)) if rles else []
         return cls(
             facts,
             regions.tokens.detach().cpu().half(),
-            _boxes(inside, rows, cols),
-            inside.flatten(1).sum(1) * pixels,
+            _boxes(inside, *axes),
+            torch.tensor(areas, dtype=torch.float32) * pixels,
             regions.scores.cpu().half(),
-            encode_masks(inside),
+            rles,
         )
 
     def of_file(self, path: str, file: FileFacts) -> PictureRows:
@@ -84,20 +90,24 @@ class PictureRows:
         return replace(self, facts=replace(self.facts, path=path, file=file))
 
 
-def _boxes(inside: Tensor, rows: Axis, cols: Axis) -> Tensor:
+def _boxes(inside: Masks, rows: Axis, cols: Axis) -> Tensor:
     """(R, h, w) bool -> (R, 4) int32: boxes of the pixels that :meth:`RegionMasks.foreground` is true at."""
-    seen = inside & _sampled(rows, inside.shape[1])[:, None] & _sampled(cols, inside.shape[2])
-    x, width = _extent(seen.any(1), cols)
-    y, height = _extent(seen.any(2), rows)
+    sampled_rows, sampled_cols = _sampled(rows, inside.shape[1]), _sampled(cols, inside.shape[2])
+    if not sampled_rows.all():
+        inside = inside & sampled_rows[:, None]
+    if not sampled_cols.all():
+        inside = inside & sampled_cols
+    x, width = _extent(torch.from_numpy(inside.any(1)), cols)
+    y, height = _extent(torch.from_numpy(inside.any(2)), rows)
     return torch.stack([x, y, width, height], dim=1).int()
 
 
-def _sampled(axis: Axis, source: int) -> Tensor:
+def _sampled(axis: Axis, source: int) -> npt.NDArray[np.bool_]:
     """(source,) bool: the source pixels that any target pixel samples; few do where a picture is small."""
     sampled = torch.zeros(source, dtype=torch.bool)
     sampled[axis.lower] = True
     sampled[axis.upper[axis.fraction > 0]] = True
-    return sampled
+    return sampled.numpy()
 
 
 def _extent(source: Tensor, axis: Axis) -> tuple[Tensor, Tensor]:
@@ -108,13 +118,19 @@ def _extent(source: Tensor, axis: Axis) -> tuple[Tensor, Tensor]:
     return first * found, (last - first) * found
 
 
-def encode_masks(inside: Tensor) -> tuple[bytes, ...]:
+def encode_masks(inside: Masks) -> tuple[bytes, ...]:
     """(R, h, w) bool -> R masks in COCO's compressed RLE, without their size."""
-    by_column = inside.permute(0, 2, 1).contiguous().numpy().view(np.uint8)  # pycocotools wants Fortran's order
-    return tuple(rle["counts"] for rle in coco_mask.encode(by_column.T)) if len(inside) else ()
+    if not len(inside):
+        return ()
+    by_column = np.stack([cv2.transpose(mask.view(np.uint8)) for mask in inside])  # many times faster than NumPy's copy
+    return tuple(rle["counts"] for rle in coco_mask.encode(by_column.T))
 
 
-def decode_masks(masks_rle: tuple[bytes, ...], mask_hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
+def _with_size(rles: Sequence[bytes], mask_hw: tuple[int, int]) -> list[dict[str, object]]:
+    return [{"size": list(mask_hw), "counts": counts} for counts in rles]
+
+
+def decode_masks(masks_rle: tuple[bytes, ...], mask_hw: tuple[int, int]) -> Masks:
     """What :func:`encode_masks` encoded, as (R, h, w) bool.
 
     Raises:
@@ -122,8 +138,7 @@ def decode_masks(masks_rle: tuple[bytes, ...], mask_hw: tuple[int, int]) -> npt.
     """
     if not masks_rle:
         return np.zeros((0, *mask_hw), bool)
-    rles = [{"size": list(mask_hw), "counts": counts} for counts in masks_rle]
-    return np.ascontiguousarray(coco_mask.decode(rles).transpose(2, 0, 1)).astype(bool)
+    return np.ascontiguousarray(coco_mask.decode(_with_size(masks_rle, mask_hw)).transpose(2, 0, 1)).astype(bool)
 
 
 def foreground(mask: npt.NDArray[np.bool_], size_hw: tuple[int, int]) -> npt.NDArray[np.bool_]:

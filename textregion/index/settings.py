@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..files import write_bytes
-from ..segmenter import TextRegionSegmenter
+
+if TYPE_CHECKING:
+    from ..segmenter import TextRegionSegmenter
 
 FORMAT = "textregion-index-1"
 FILE = "index.json"
