@@ -183,7 +183,7 @@ def stub_segmenter(encode: Callable[[str], RegionTokens]) -> TextRegionSegmenter
         def model_names(self) -> dict[str, str]:
             return {"encoder": "made", "sam2": "made"}
 
-        def encode(self, picture: Any, masks: RegionMasks | None = None) -> RegionTokens:
+        def encode(self, picture: Any, masks: Any = None) -> RegionTokens:
             return encode(picture)
 
     return Stub()
