@@ -85,6 +85,16 @@ def test_another_segmenter_is_refused(index: RegionIndex, other: StubSegmenter, 
         _ = lazy.segmenter
 
 
+def test_an_index_older_than_an_option_has_its_default(index: RegionIndex) -> None:
+    path = index.folder / "index.json"
+    content = json.loads(path.read_text())
+    del content["options"]["fuse_mask"]
+    path.write_text(json.dumps(content))
+    RegionIndex.open(index.folder, StubSegmenter())
+    with pytest.raises(UserError, match="--fuse_mask is True in the index and False now"):
+        RegionIndex.open(index.folder, StubSegmenter(fuse_mask=False))
+
+
 def test_options_of_painting_make_no_difference(index: RegionIndex) -> None:
     RegionIndex.open(index.folder, StubSegmenter(prob_thd=0.5, view_batch=3))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..files import write_bytes
+from ..options import SegmenterOptions
 
 if TYPE_CHECKING:
     from ..segmenter import TextRegionSegmenter
@@ -65,8 +66,9 @@ class IndexSettings:
                 told.append(f"--{name} is {own[name]} in the index and {other.get(name)} {where}")
         options = other.get("options")
         theirs = options if isinstance(options, Mapping) else {}
+        defaults = _plain(SegmenterOptions().of_regions())  # what an index had that is older than an option
         for name in sorted({*own["options"], *theirs}):
-            mine, yours = own["options"].get(name), theirs.get(name)
+            mine, yours = (given.get(name, defaults.get(name)) for given in (own["options"], theirs))
             if mine != yours:
                 told.append(f"--{name} is {_shown(mine)} in the index and {_shown(yours)} {where}")
         return ", ".join(told)
