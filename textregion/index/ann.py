@@ -73,7 +73,7 @@ class Approximate:
             count: how many are asked for.
         """
         query = self._rows.search(question.numpy()).distance_type("dot").nprobes(PROBES).refine_factor(REFINE)
-        found = query.limit(count).select(["region"]).to_arrow()
+        found = query.limit(count).select(["region", "_distance"]).to_arrow()
         regions = np.sort(found["region"].to_numpy().astype(np.int64))
         return regions[eligible[self._table.picture_of(regions)]]
 
