@@ -21,7 +21,7 @@ from textregion import Encoder, UserError, load_encoder
 from textregion.encoders import ClipVitEncoder, Preprocess, supported_architectures
 from textregion.encoders.blocks import run_block
 from textregion.encoders.clip_vit import position_embedding
-from textregion.encoders.names import resolve_architecture
+from textregion.encoders.names import DEFAULT_ARCHITECTURE, resolve_architecture
 from textregion.text import TextBank
 
 from .conftest import FAMILIES, WEIGHTS
@@ -354,3 +354,30 @@ def test_the_features_of_a_clip_tower_are_those_of_its_last_block() -> None:
     dense = encoder.patch_features(views, dense=True).dense
     assert dense.shape == (2, 64, 6, 6)
     torch.testing.assert_close(dense.norm(dim=1), torch.ones(2, 6, 6))
+
+
+@pytest.mark.parametrize(
+    ("written", "ours"),
+    [
+        ("PE-Core-T16-384", "PE-Core-T-16-384"),
+        ("PE-Core-S16-384", "PE-Core-S-16-384"),
+        ("PE-Core-G14-448", "PE-Core-bigG-14-448"),
+        *[(name, name) for name in ("ViT-B-32", "ViT-L-14-336", "ViT-SO400M-14-SigLIP-384")],
+    ],
+)
+def test_published_names_are_open_clips(written: str, ours: str) -> None:
+    assert resolve_architecture(written) == ours
+
+
+@pytest.mark.parametrize(
+    ("weights", "architecture"),
+    [
+        ("openai", "ViT-L/14@336px"),
+        ("laion2b_s32b_b79k", "ViT-H/14"),
+        ("siglip2", "ViT-L-16-SigLIP2-256"),
+        ("meta", "PE-Core-L14-336"),
+    ],
+)
+def test_the_architecture_that_published_weights_imply(weights: str, architecture: str) -> None:
+    assert DEFAULT_ARCHITECTURE[weights] == architecture
+    assert resolve_architecture(architecture) in supported_architectures()

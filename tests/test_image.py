@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps
 
 from textregion import UserError
-from textregion.image import load_picture, load_rgb, resize, resized_hw
+from textregion.image import IMAGE_SUFFIXES, load_picture, load_rgb, resize, resized_hw
 
 COLOURS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[0, 0, 0], [255, 255, 255], [128, 64, 32]]], np.uint8)
 
@@ -278,3 +278,8 @@ def test_too_little_memory_and_no_pixels_are_told_apart_from_damage() -> None:
         load_rgb(Failing(MemoryError()))
     with pytest.raises(UserError, match="has no pixels \\(0 x 3\\)"):
         load_rgb(Image.new("RGB", (0, 3)))
+
+
+def test_pictures_in_folders_are_known_by_these_endings() -> None:
+    usual = {".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".jp2", ".ppm", ".pgm"}
+    assert usual == IMAGE_SUFFIXES

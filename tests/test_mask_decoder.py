@@ -112,3 +112,22 @@ def test_autocast_stays_near_float32() -> None:
     error = (logits.float() - expected.float()).abs()
     assert float(error.mean()) < 0.02 * float(expected.float().std())
     assert float((iou - expected_iou).abs().max()) < 0.02
+
+
+def test_as_many_points_are_decoded_at_a_time_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    call = mask_decoder._PictureDecoder.__call__
+
+    def watched(self: Any, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        sizes.append(len(tokens))
+        return call(self, tokens)
+
+    monkeypatch.setattr(mask_decoder._PictureDecoder, "__call__", watched)
+    model, (embedding, levels, points) = _random_model(), _random_picture()
+    # three copies of 16 x 16 tokens of 256 channels a point
+    for budget, autocast, expected in ((2, False, [2, 2, 1]), (2, True, [4, 1]), (0, False, [1] * 5)):
+        monkeypatch.setattr(mask_decoder, "CPU_CHUNK_BYTES", budget * 3 * 256 * 256 * 4)
+        sizes.clear()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            decode_points(model, embedding, levels, points)
+        assert sizes == expected

@@ -123,6 +123,15 @@ def test_the_given_masks_are_remembered_through_picking_and_files(tmp_path: Path
         replace(masks, source=torch.tensor([1]))
 
 
+def test_moving_moves_every_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RegionMasks, "__post_init__", lambda self: None)  # it looks at values, which are not there
+    moved = _regions().to("meta")
+    masks, dense = moved.region_masks, moved.dense
+    assert dense is not None
+    columns = [moved.tokens, moved.locality, dense.embeddings, masks.logits, masks.region_of, masks.scores]
+    assert {column.device.type for column in [*columns, masks.stability]} == {"meta"}  # type: ignore[union-attr]
+
+
 def test_tokens_without_masks_are_refused() -> None:
     regions = _regions()
     with pytest.raises(ValueError, match="2 region masks"):

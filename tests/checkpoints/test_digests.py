@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from textregion.checkpoints.digests import weights_digest
+from textregion.checkpoints.digests import sha256, weights_digest
 
 
 def _model() -> nn.Module:
@@ -55,3 +57,9 @@ def test_the_order_of_modules_does_not() -> None:
         for name in names:
             setattr(module, name, nn.Parameter(torch.full((2,), float(ord(name)))))
     assert weights_digest(first) == weights_digest(second)
+
+
+def test_a_files_digest_is_of_all_its_bytes(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 10_000  # more than is read at a time
+    (tmp_path / "file").write_bytes(content)
+    assert sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()

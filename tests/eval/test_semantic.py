@@ -183,6 +183,9 @@ def test_scores_are_those_of_the_saved_label_maps(uninterrupted: tuple[Path, dic
     written = json.loads((folder / "whole/results.json").read_text())
     assert written["mIoU"] == results["mIoU"]
     assert written["settings"]["options"]["points_per_side"] == 5
+    assert (written["settings"]["dataset"], written["settings"]["requested"]["limit"]) == ("scenes", None)
+    assert max(written["settings"]["class_of"]) == 18
+    assert len(written["settings"]["class_of"]) == len(written["settings"]["words"])
     assert written["versions"]["python"] == platform.python_version()
     assert {"masks", "image tower", "text", "painting", "all"} <= set(written["timing"]["seconds_per_picture"])
     assert (folder / "whole/results.txt").read_text().startswith(f"scenes  mIoU {results['mIoU']:.2f}  aAcc")
@@ -291,6 +294,13 @@ def test_a_finished_run_is_not_done_again_but_drawn_where_it_was_not(
     monkeypatch.setattr(
         RecordedIoUMetric, "_count", lambda self, sample: counted.append(sample["img_path"]) or count(self, sample)
     )
+    asked: list[int] = []
+    predict = TextRegionSegmentor.predict
+    monkeypatch.setattr(
+        TextRegionSegmentor,
+        "predict",
+        lambda self, inputs, samples: asked.append(len(inputs)) or predict(self, inputs, samples),
+    )
     given = _command(folder, "--work-dir", str(folder / "whole"))
     again = evaluate(_args(monkeypatch, *given))
     assert again is not None
@@ -303,6 +313,7 @@ def test_a_finished_run_is_not_done_again_but_drawn_where_it_was_not(
     evaluate(_args(monkeypatch, *given, "--show-dir", str(shown)))
     assert [path.read_bytes() for path in gone] == contents
     assert counted == []
+    assert asked == [1, 1]
     assert records.read_bytes() == before
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eval.reason_seg import task as reason_seg
+from eval.reason_seg.files import Query
 from eval.shared import show
 from textregion import UserError
 
@@ -114,3 +116,32 @@ def test_names_that_differ_in_what_is_left_out_stay_apart(tmp_path: Path) -> Non
     assert names[0] == "plain-name_1.2+3.png"
     assert len(names) == 4
     assert sorted(map(len, names[1:])) == [73, 73, 150]
+
+
+def test_a_question_is_drawn_with_its_answer_filled_and_what_is_right_outlined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(show, "draw", lambda *what: seen.extend(what) or PICTURE)
+    found, truth = np.eye(3, dtype=bool), np.array([[0, 1, 255]] * 3, np.uint8)
+    query = Query("name", "Which?", False, ("background", "kite"), ())
+    reason_seg._show(tmp_path, GREY, query, found, truth, 0.256)
+    image, areas, frames, lines = seen
+    assert image is GREY and frames == []
+    assert [(area.colour, area.filled) for area in areas] == [
+        (show.REGION, True),
+        (show.IGNORED, False),
+        (show.RIGHT, False),
+    ]
+    for area, expected in zip(areas, (found, truth == 255, truth == 1)):
+        np.testing.assert_array_equal(area.mask, expected)
+    assert lines[0] == ("“Which?”  IoU 0.26", None)
+    assert [colour for _, colour in lines[1:]] == [show.REGION, show.RIGHT, show.IGNORED]
+    assert "kite" in lines[1][0]
+    assert [path.name for path in tmp_path.iterdir()] == ["name.png"]
+
+
+@pytest.mark.parametrize(("width", "expected"), [(640, 2), (749, 2), (751, 3)])
+def test_outlines_are_a_three_hundredth_of_the_picture(width: int, expected: int) -> None:
+    picture = drawn(np.zeros((60, width, 3), np.uint8), frames=[show.Frame((20.0, 20.0, 30.0, 30.0), (9, 8, 7))])
+    assert (picture[35, 18:40] == (9, 8, 7)).all(1).sum() == expected
