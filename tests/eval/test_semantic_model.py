@@ -216,3 +216,33 @@ def test_options_of_a_config_are_names_and_values() -> None:
     assert semantic_run._plain_options(config) == {"scale": (3, 2), "prob_thd": 0.1}
     with pytest.raises(UserError, match=r"names and values, but got \['scale'\]"):
         semantic_run._plain_options(Config({"model": {"options": ["scale"]}}))
+
+
+@pytest.mark.parametrize(("rank", "count", "launcher", "share"), [(0, 1, "none", 5), (1, 2, "pytorch", 2)])
+def test_the_runner_knows_whether_it_shares_the_pictures(
+    rank: int, count: int, launcher: str, share: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: dict[str, Any] = {}
+
+    class Made:
+        def __init__(self, **settings: Any) -> None:
+            made.update(settings)
+
+        def test(self) -> dict[str, Any]:
+            return {"mIoU": 1.0}
+
+    monkeypatch.setattr(semantic_run, "_FrozenRunner", Made)
+    monkeypatch.setattr(semantic_run, "_Progress", lambda total, hidden: (total, hidden))
+    settings = ("test_cfg", "default_hooks", "env_cfg", "visualizer", "log_level", "default_scope")
+    config = Config({"test_dataloader": {"batch_size": 1}, **{name: {"of": name} for name in settings}})
+    monkeypatch.setattr(Config, "filename", "configs/cfg_ds/cfg_voc21.py")
+    nothing: Any = [None] * 5
+    processes = Processes(rank, count)
+    results = semantic_run._test(
+        config, nothing, nothing, RecordedIoUMetric(nothing, processes, nothing), tmp_path, processes
+    )
+    assert results == {"mIoU": 1.0}
+    assert (made["launcher"], made["work_dir"]) == (launcher, str(tmp_path / "log"))
+    assert made["test_dataloader"] == {"batch_size": 1, "dataset": nothing}
+    assert {name: made[name] for name in settings} == {name: {"of": name} for name in settings}
+    assert made["custom_hooks"] == [(share, rank > 0)]

@@ -81,3 +81,10 @@ def test_the_precision_reaches_every_model(dtype: Any, monkeypatch: pytest.Monke
     # the region tokens are made in float32 from what the towers gave
     towers = dict.fromkeys(["forward_image", "patch_features", "encode_text"], dtype == "bf16")
     assert under_autocast == {**towers, "project": False}
+
+
+def test_the_miniature_clip_is_shown_pictures_as_it_was_trained() -> None:
+    encoder = load_parts(device="cpu").encoder
+    assert encoder.preprocess.mean == (0.48145466, 0.4578275, 0.40821073)
+    assert encoder.preprocess.std == (0.26862954, 0.26130258, 0.27577711)
+    assert (encoder.preprocess.interpolation, encoder.crop_size, encoder.patch_size) == ("bicubic", 64, 8)
