@@ -28,6 +28,7 @@ from typing import Any
 from eval_semantic import PUBLISHED, add_run_options, hide_remarks
 from textregion import UserError
 from textregion.cli import Parser, run
+from textregion.files import check_folder
 
 HERE = Path(__file__).resolve().parent
 OTHERS = ("ade20k847", "context459", "scenes")
@@ -59,6 +60,7 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
 def main() -> int:
     """Evaluate, and write the table; 1 where a data set failed."""
     args, shared = parse_args()
+    check_folder(args.work_dir, "Folder")
     hide_remarks()
     with contextlib.redirect_stdout(io.StringIO()):
         from eval.semantic.run import requested, summary

@@ -160,7 +160,7 @@ def is_whole(path: Path) -> bool:
                 return size > 0
             file.seek(max(size - len(_PNG_END), 0))
             return file.read() == _PNG_END
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

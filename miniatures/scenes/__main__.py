@@ -10,6 +10,7 @@ from tqdm import tqdm
 from miniatures.scenes.composition import render_scene
 from miniatures.scenes.formats import FORMATS
 from textregion import UserError
+from textregion.files import check_folder
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -28,10 +29,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.count < 1 or options.seed < 0 or min(options.size) < 16:
         parser.error("--count must be at least 1, --seed at least 0, and --size at least 16 16")
-    if options.out.exists() and not options.out.is_dir():
-        parser.error(f"{options.out} is a file; name a folder to write to")
     seeds = tqdm(range(options.seed, options.seed + options.count), desc=f"render {options.format}", unit="scene")
     try:
+        check_folder(options.out, "Folder")
         FORMATS[options.format](options.out, (render_scene(seed, tuple(options.size)) for seed in seeds))
     except UserError as error:
         parser.error(str(error))

@@ -519,6 +519,16 @@ def test_a_full_disk_stops_the_run(
     assert ".prepare.lock' cannot be written (it is a folder where a file is wanted)" in capsys.readouterr().err
 
 
+def test_a_file_in_the_place_of_the_labels_folder_stops_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = _context(tmp_path) / "SegmentationClassContext"
+    taken.touch()
+    assert main(["pascal_context", "--data-root", str(tmp_path), "--workers", "1"]) == 2
+    (error,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+    assert f"({str(taken)!r} is a file where a folder is wanted): move it away" in error
+
+
 def test_missing_sources_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data-root", str(tmp_path), "--workers", "1"]) == 2
     lines = capsys.readouterr().out.splitlines()

@@ -422,6 +422,18 @@ def test_a_file_in_the_place_of_a_folder_is_known_before_models_are_loaded(
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
+def test_a_file_in_the_place_of_the_sweeps_folder_ends_it_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(subprocess, "run")
+    (tmp_path / "taken").touch()
+    monkeypatch.setattr(
+        sys, "argv", ["eval_all_semantic.py", "--datasets", "scenes", "--work-dir", str(tmp_path / "taken")]
+    )
+    with pytest.raises(UserError, match=r"taken' is a file where a folder is wanted"):
+        eval_all_semantic.main()
+
+
 def test_scenes_that_cannot_be_rendered_name_what_is_in_the_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -311,7 +311,11 @@ def test_files_are_the_same_every_time(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
-    [(["file"], "is a file"), (["out", "--count", "0"], "--count"), (["out", "--format", "gif"], "gif")],
+    [
+        (["file"], "is a file where a"),
+        (["out", "--count", "0"], "--count"),
+        (["out", "--format", "gif"], "gif"),
+    ],
 )
 def test_mistakes_on_the_command_line_end_with_status_2(
     tmp_path: Path,
