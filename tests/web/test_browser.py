@@ -314,6 +314,23 @@ def test_a_picture_is_opened_dropped_and_pasted_and_a_bad_one_is_one_sentence(pa
     assert page.is_hidden("#error")
 
 
+def test_whoever_enters_the_token_gets_to_the_question_of_the_link(
+    browser: Any, quick_segmenter: TextRegionSegmenter
+) -> None:
+    app = create_app(quick_segmenter, [Drawn("drawn0", "drawn 0.png", quick_segmenter)], token="se cret&ü")
+    context = browser.new_context()
+    page = context.new_page()
+    with served(app) as site:
+        page.goto(f"{site}#picture=drawn0&words=dog,grass")
+        for token in ("wrong", "se cret&ü"):
+            page.fill("#token", token)
+            page.click("button")
+        page.wait_for_selector("#legend button")
+        assert page.input_value("#words") == "dog,grass" and "token" not in page.url
+        assert page.evaluate("document.cookie") == ""  # scripts cannot read it
+    context.close()
+
+
 def names_of_hits(page: Any) -> list[str]:
     """Names of the pictures in the grid, as they stand."""
     return [text.split(" · ")[-1] for text in page.locator("#hit-grid .name").all_inner_texts()]

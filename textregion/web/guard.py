@@ -29,7 +29,7 @@ _HEADERS = {
 }
 _ASK_FOR_TOKEN = """<!doctype html><html lang="en"><meta charset="utf-8"><title>TextRegion</title>
 <meta name="viewport" content="width=device-width"><link rel="stylesheet" href="/style.css">
-<main class="token"><h1>TextRegion</h1><form action="/"><label for="token">{message}</label>
+<main class="token"><h1>TextRegion</h1><form><label for="token">{message}</label>
 <input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
 <button>Open</button></form></main></html>"""
 
