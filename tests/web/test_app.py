@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from tests.web.conftest import encoded, first_id, noise, png_of
 from textregion import TextRegionSegmenter, UserError
 from textregion.web import Limits, create_app, find_pictures
+from textregion.web.questions import body
 from textregion.web.region_map import region_map
 
 NAME = {"X-Name": "some.png"}
@@ -271,3 +276,13 @@ def test_a_mistake_of_ours_is_logged_and_told_without_its_inside(
         answer = client.get(f"/api/pictures/{first_id(client)}/view")
         assert answer.status_code == 500 and "log" in error_of(answer) and "division" not in answer.text
         assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_body_that_says_itself_that_it_is_too_large_is_not_read() -> None:
+    async def receive() -> Any:
+        pytest.fail("it was read")
+
+    scope = {"type": "http", "method": "POST", "headers": [(b"content-length", b"11")]}
+    with pytest.raises(HTTPException) as error:
+        asyncio.run(body(Request(scope, receive), 10, "A picture"))
+    assert error.value.status_code == 413
