@@ -352,7 +352,7 @@ def test_words_find_regions_and_a_region_finds_more_like_it(
 ) -> None:
     index = RegionIndex.open(indexed / "index", quick_segmenter)
     page.goto(search_site)
-    assert "of 9 pictures: type what to look for" in page.inner_text("#verdict")
+    page.wait_for_selector("#verdict:has-text('of 9 pictures: type what to look for')")
     search(page, "dog, grass", "sky")
     expected = index.search(["dog", "grass"], minus=["sky"])
     assert names_of_hits(page) == [Path(hit.picture).name for hit in expected]

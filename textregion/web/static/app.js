@@ -346,6 +346,7 @@ function showProgress({ state: now, stage, seconds, share }) {
 
 async function takePicture(file) {
   try {
+    await ready;
     complain(null);
     if (file.size > state.info.upload_bytes) {
       throw new Error(`This picture has ${(file.size / 2 ** 20).toFixed(0)} MiB, more than the ${Math.floor(state.info.upload_bytes / 2 ** 20)} that are taken.`);
@@ -1110,4 +1111,4 @@ async function begin() {
   $('words').value = state.info.words.join(', ');
   await restore();
 }
-begin().catch(complain);
+const ready = begin().catch(complain); // a picture may be dropped before
