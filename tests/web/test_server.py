@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from textregion import UserError
@@ -17,6 +19,13 @@ def test_a_free_port_is_taken_and_told() -> None:
         assert address("::1", listening) == f"http://[::1]:{port}/"
         with pytest.raises(UserError, match=f"port {port}.*choose another"):
             listen("127.0.0.1", port)
+
+
+def test_answers_are_sent_at_once() -> None:
+    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
 @pytest.mark.parametrize(
