@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.index.conftest import StubSegmenter, regions_of
 from textregion import RegionIndex
@@ -26,6 +27,7 @@ def in_a_child(work: Callable[[], None], kill_before: int | None = None) -> str:
     """Run something in a process of its own, which is killed before its n-th change of the disk."""
     child = os.fork()
     if child == 0:
+        torch.set_num_threads(1)  # a child has none of its parent's threads, and would wait for them
         try:
             if kill_before is not None:
                 _kill_before_change(kill_before)
