@@ -2,8 +2,7 @@
 
 Run ``python TextRegionSegmenter.py`` for the demo pictures, or name your own::
 
-    python TextRegionSegmenter.py --image_list photo.jpg --labels dog grass sky \\
-        --clip_pretrained openai --sam2_checkpoint facebook/sam2.1-hiera-large
+    python TextRegionSegmenter.py --image_list photo.jpg --labels dog grass sky --models large
 """
 
 from __future__ import annotations
@@ -31,8 +30,10 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from textregion import RegionTokens, Segmentation, TextRegionSegmenter, UserError, cli, export, tint, visualize
 from textregion.ahead import ahead
+from textregion.cli.models import choose_models
 from textregion.files import cannot_write
 from textregion.image import RGB, load_rgb
+from textregion.rendered import all_rendered
 from textregion.runtime import StageClock, is_out_of_memory
 from utils.pictures import check_words, expand, read_queries, split_labels
 
@@ -120,6 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(argv)
     jobs = plan_jobs(args)
+    choose_models(args, all_rendered(job.picture for job in jobs))
     cli.check_model_options(args, "demo")
     if args.visualize_global_patch and args.remove_global_patch is False:
         raise UserError(

@@ -28,6 +28,7 @@ from typing import Any
 from eval_semantic import PUBLISHED, add_run_options, hide_remarks
 from textregion import UserError
 from textregion.cli import Parser, run
+from textregion.cli.models import choose_models
 from textregion.files import check_folder
 
 HERE = Path(__file__).resolve().parent
@@ -81,7 +82,8 @@ def main() -> int:
             status = 2
         else:
             asked = _with_models(name, args)
-            status = 0 if _finished(work_dir, requested(asked)) else _evaluate(name, work_dir, asked, shared, index)
+            wished = requested(_chosen(name, asked))
+            status = 0 if _finished(work_dir, wished) else _evaluate(name, work_dir, asked, shared, index)
         if status == 0 and first:
             results[name] = json.loads((work_dir / "results.json").read_text(encoding="utf-8"))
             print(summary(results[name]), flush=True)
@@ -123,6 +125,16 @@ def _missing(name: str, args: argparse.Namespace) -> str | None:
     config = read_config(_config(name), data_root(args.data_root), args.cfg_options)
     missing = [] if "rendered" in config else missing_parts(config)
     return os.fspath(missing[0]) if missing else None
+
+
+def _chosen(name: str, asked: argparse.Namespace) -> argparse.Namespace:
+    """The same with the models that a data set's own evaluation takes where none are named."""
+    from eval.semantic.config import data_root, of_rendered_world, read_config
+
+    wishes = argparse.Namespace(**vars(asked))
+    config = read_config(_config(name), data_root(asked.data_root), asked.cfg_options)
+    choose_models(wishes, of_rendered_world(config))
+    return wishes
 
 
 def _finished(work_dir: Path, asked: dict[str, Any]) -> bool:

@@ -23,6 +23,7 @@ from miniatures.scenes import Scene, render_scene
 from miniatures.scenes.formats import LABEL_CLASSES
 from textregion import RegionMasks, TextRegionSegmenter, views
 from textregion.cli import Parser, add_model_options, check_model_options, load_segmenter, run
+from textregion.cli.models import choose_models
 from textregion.image import RGB, resize, resized_hw
 from utils.results import settings_of, write_results
 
@@ -133,6 +134,7 @@ def _parse() -> argparse.Namespace:
 def main() -> int:
     """Print a table and, if asked to, write it."""
     args = _parse()
+    choose_models(args, rendered=True)
     check_model_options(args, "semantic")
     segmenter = load_segmenter(args, "semantic")
     logging.getLogger("textregion.segmenter").setLevel(logging.ERROR)  # one variant has no regions at all

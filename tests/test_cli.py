@@ -6,9 +6,14 @@ import dataclasses
 import logging
 from collections.abc import Callable
 
+import open_clip
 import pytest
+import torch
 
 from textregion import SegmenterOptions, UserError, cli
+from textregion.encoders.published import model_size
+from textregion.weights.pairs import PAIRS
+from textregion.weights.sam2 import find_sam2
 
 
 @pytest.fixture
@@ -146,9 +151,52 @@ def test_options_given_go_over_the_scripts_own(
     out = capsys.readouterr().out
     assert out.count("\n") == 1  # one line says that these are the miniatures, and how to get real models
     assert "--clip_pretrained openai --sam2_checkpoint facebook/sam2.1-hiera-large" in out
+    monkeypatch.setattr(cli.models, "fetch_models", lambda sources, announce: announce(sources.required))
     cli.load_segmenter(parser.parse_args(["--clip_pretrained", "openai"]), "demo")
     assert (asked["dtype"], asked["sam2_dtype"], asked["published"]) == (None, None, False)
-    assert capsys.readouterr().out == ""
+    out = capsys.readouterr().out
+    assert out.startswith("Downloading about 2.6 GB: open_clip_model.safetensors of timm/") and out.count("\n") == 1
+
+
+CHOICES: dict[str, tuple[bool, tuple[str | None, str | None, str | None]]] = {
+    # line: whether the pictures are rendered, and which models it is
+    "": (True, (None, None, None)),
+    "--device cpu": (False, ("ViT-B/16", "openai", "facebook/sam2.1-hiera-tiny")),
+    "--device meta": (False, ("ViT-L/14@336px", "openai", "facebook/sam2.1-hiera-large")),
+    "--miniatures": (False, (None, None, None)),
+    "--clip_pretrained meta": (False, (None, "meta", None)),
+    "--sam2_checkpoint x.pt": (True, (None, None, "x.pt")),
+    "--models base": (True, ("ViT-L/14@336px", "openai", "facebook/sam2.1-hiera-base-plus")),
+    "--models huge": (False, ("ViT-H/14", "laion2b_s32b_b79k", "facebook/sam2.1-hiera-large")),
+    "--models small --sam2_checkpoint x.pt": (False, ("ViT-B/16", "openai", "x.pt")),
+    "--models small --clip_pretrained siglip2": (False, (None, "siglip2", "facebook/sam2.1-hiera-tiny")),
+}
+
+
+@pytest.mark.parametrize("line", CHOICES)
+def test_which_models_are_meant(line: str, parser: cli.Parser, monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered, expected = CHOICES[line]
+    args = parser.parse_args(line.split())
+    monkeypatch.setattr(cli.models, "resolve_device", lambda name: (torch.device(name or "cpu"), "asked for"))
+    cli.models.choose_models(args, rendered)
+    assert (args.clip_architecture, args.clip_pretrained, args.sam2_checkpoint) == expected
+
+
+@pytest.mark.parametrize("line", ["--miniatures --models small", "--miniatures --clip_pretrained openai"])
+def test_the_miniatures_and_real_models_at_once_are_refused(line: str, parser: cli.Parser) -> None:
+    with pytest.raises(UserError, match="--miniatures asks for the bundled miniatures"):
+        cli.models.choose_models(parser.parse_args(line.split()), rendered=False)
+    with pytest.raises(UserError, match="--miniatures asks for the bundled miniatures"):
+        cli.check_model_options(parser.parse_args(line.split()), "demo")
+
+
+def test_sizes_in_the_help_are_those_of_the_files(parser: cli.Parser) -> None:
+    shown = " ".join(parser.format_help().split())
+    for pair in PAIRS.values():
+        config = open_clip.get_model_config(pair.clip_architecture.replace("/", "-").replace("@336px", "-336"))
+        both = (model_size(config) or 0) + (find_sam2(pair.sam2_checkpoint, None).needs[0].size or 0)
+        assert abs(both / 1e9 - pair.gigabytes) < 0.06
+        assert f"{pair.gigabytes:g} GB" in shown
 
 
 def raising(error: BaseException) -> Callable[[], int]:

@@ -18,8 +18,12 @@ STOREYS = (("textregion",), ("utils",), ("miniatures",), ("eval",), tuple(SCRIPT
 SOURCES = sorted(path for storey in STOREYS for name in storey for path in (ROOT / name).rglob("*.py")) + [
     ROOT / f"{name}.py" for name in SCRIPTS
 ]
-SPEAKS = {ROOT / "textregion" / "interrupts.py", *(ROOT / "textregion" / "cli").glob("*.py")}
-"""The library's command line, which nothing else of the library imports."""
+SPEAKS = {
+    ROOT / "textregion" / "interrupts.py",
+    *(ROOT / "textregion" / "cli").glob("*.py"),
+    *(ROOT / "textregion").rglob("__main__.py"),
+}
+"""The library's command lines, which nothing else of the library imports."""
 OPENMMLAB = {"mmcv", "mmseg", "mmengine"}
 
 

@@ -84,7 +84,9 @@ class TextRegionSegmenter:
 
     @classmethod
     def from_pretrained(cls, *, clock: StageClock | None = None, **names: Any) -> Self:
-        """Everything by name; without any, the bundled miniatures.
+        """Everything by name; without any, the bundled miniatures, which know their rendered world and nothing else.
+
+        The scripts take real models for pictures that are not of that world; here that is the caller's to say.
 
         Args:
             clock: adds up the time of every stage.

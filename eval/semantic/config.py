@@ -23,6 +23,7 @@ from eval.shared.keys import contents_of, digest_of
 from miniatures.scenes import render_scene
 from miniatures.scenes.formats import FORMATS
 from textregion import UserError
+from textregion.rendered import is_rendered
 
 FREE_FORM = ("model.options",)
 """Parts of a config whose names something else checks."""
@@ -100,6 +101,16 @@ def missing_parts(config: Config) -> list[Path]:
     below = [dataset.data_prefix.img_path, dataset.data_prefix.seg_map_path, dataset.get("ann_file", "")]
     wanted = [root, *(root / part for part in below if part)]
     return [path for path in wanted if not path.exists()]
+
+
+def of_rendered_world(config: Config) -> bool:
+    """Whether a data set is rendered: its config says so, or its first picture does."""
+    dataset = config.test_dataloader.dataset
+    folder = Path(dataset.data_root) / dataset.data_prefix.img_path
+    if "rendered" in config:
+        return True
+    first = min((path for path in folder.glob("*") if path.is_file()), default=None) if folder.is_dir() else None
+    return first is not None and is_rendered(first) is True
 
 
 def render_missing(config: Config) -> None:

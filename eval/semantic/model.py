@@ -40,8 +40,8 @@ class TextRegionSegmentor(BaseSegmentor):
         options: settings over the semantic preset (fields of ``SegmenterOptions``).
         segmenter: a ready segmenter, used as it is; the names of models below then say nothing.
         comma_names: see :meth:`ClassWords.from_file`.
-        clip_architecture, clip_pretrained, clip_download_root, sam2_checkpoint, model_cfg, device, dtype, sam2_dtype,
-            published, templates: see :func:`textregion.weights.load_parts`; without any model named, the bundled
+        clip_architecture, clip_pretrained, clip_download_root, tokenizer, sam2_checkpoint, model_cfg, device, dtype,
+            sam2_dtype, published, templates: see :func:`textregion.weights.load_parts`; without any model named, the
             miniatures.
         data_preprocessor: MMEngine's own does (it only moves data).
     """
@@ -56,6 +56,7 @@ class TextRegionSegmentor(BaseSegmentor):
         clip_architecture: str | None = None,
         clip_pretrained: str | None = None,
         clip_download_root: str | None = None,
+        tokenizer: str | None = None,
         sam2_checkpoint: str | None = None,
         model_cfg: str | None = None,
         device: str | None = None,
@@ -72,6 +73,7 @@ class TextRegionSegmentor(BaseSegmentor):
                 clip_architecture=semantic_architecture(clip_architecture, clip_pretrained, sam2_checkpoint),
                 clip_pretrained=clip_pretrained,
                 clip_download_root=clip_download_root,
+                tokenizer=tokenizer,
                 sam2_checkpoint=sam2_checkpoint,
                 model_cfg=model_cfg,
                 device=device,

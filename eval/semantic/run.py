@@ -23,6 +23,7 @@ from eval.semantic.config import (
     config_name,
     data_root,
     example_keys,
+    of_rendered_world,
     read_config,
     render_missing,
 )
@@ -33,6 +34,7 @@ from eval.shared.processes import Processes, start_processes, take_local_rank
 from eval.shared.work_dir import WorkDir
 from textregion import TextRegionSegmenter, UserError
 from textregion.cli import check_model_options, load_segmenter, method_options
+from textregion.cli.models import choose_models
 from textregion.files import cannot_write, check_folder
 from textregion.runtime import StageClock
 from utils.results import plain, settings_of, write_results, write_text
@@ -62,6 +64,7 @@ def evaluate(args: argparse.Namespace) -> Results | None:
     name = config_name(args.config)
     config = read_config(args.config, data_root(args.data_root), args.cfg_options)
     take_models_from(config, args)
+    choose_models(args, of_rendered_world(config))
     names = (args.clip_architecture, args.clip_pretrained, args.sam2_checkpoint)
     args.clip_architecture = semantic_architecture(*names)
     options = _plain_options(config)
@@ -208,6 +211,7 @@ def take_models_from(config: Config, args: argparse.Namespace) -> None:
         "clip_architecture",
         "clip_pretrained",
         "clip_download_root",
+        "tokenizer",
         "sam2_checkpoint",
         "model_cfg",
         "device",

@@ -23,9 +23,11 @@ from eval.shared.work_dir import WorkDir
 from textregion import RegionTokens, TextRegionSegmenter, UserError
 from textregion.ahead import ahead
 from textregion.cli import add_boolean, add_method_options, add_model_options, check_model_options, load_segmenter
+from textregion.cli.models import choose_models
 from textregion.files import check_folder
 from textregion.image import RGB, load_rgb
 from textregion.options import Task
+from textregion.rendered import all_rendered
 from utils.results import settings_of, write_results
 
 logger = logging.getLogger(__name__)
@@ -163,6 +165,7 @@ def evaluate(
     log_dir = args.log_dir if args.record_log else args.log_dir / _UNRECORDED
     with start_processes(args.launcher) as processes:
         args.device = processes.device(args.device)
+        choose_models(args, all_rendered(picture.path for picture in pictures[:1]))
         segmenter = load_segmenter(args, task)
         facts = settings_of(segmenter, **settings)
         cache = RegionCache(segmenter, args.cache, args.cache_gb)

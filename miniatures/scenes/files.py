@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from textregion.files import write_bytes
+from textregion.rendered import marked
 
 JPEG_QUALITY = 95
 
@@ -28,10 +29,10 @@ def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
 
 def write_picture(path: Path, image: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 RGB as PNG or JPEG, whichever the name says."""
+    """Write (H, W, 3) uint8 RGB as PNG or JPEG, whichever the name says; it says in it that it was rendered."""
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
     _, encoded = cv2.imencode(path.suffix, image[..., ::-1], options)
-    write_bytes(path, encoded.tobytes())
+    write_bytes(path, marked(encoded.tobytes()))
 
 
 def write_labels(path: Path, labels: np.ndarray) -> None:

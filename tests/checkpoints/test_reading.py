@@ -48,6 +48,14 @@ def test_values_of_numpy_1_are_known_by_their_old_name(tmp_path: Path) -> None:
     assert read_checkpoint(path).tensors.keys() == STATE.keys()
 
 
+def test_what_a_caller_allowed_stays_allowed(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "a.pt")
+    with torch.serialization.safe_globals([np.dtype]):
+        read_checkpoint(tmp_path / "a.pt")
+        assert np.dtype in torch.serialization.get_safe_globals()
+    assert np.dtype not in torch.serialization.get_safe_globals()
+
+
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".ckpt", ".safetensors"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_every_suffix_and_precision(suffix: str, dtype: torch.dtype, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from textregion.encoders.sources import find_clip
 
 from ..checkpoints.openai_format import TINY
 
-QUICK = {**TINY, "quick_gelu": True}
+QUICK: dict[str, Any] = {**TINY, "quick_gelu": True, "vision_cfg": {**TINY["vision_cfg"], "layers": 1}}
 RECIPE = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "interpolation": "bilinear"}
 
 
@@ -65,6 +65,16 @@ def test_every_way_to_name_a_folder_gives_the_same_encoder(
     with torch.no_grad():
         torch.testing.assert_close(own._visual(views), model.visual(views))
     assert load_encoder(None, "my-clip", device="cpu").name.startswith("my-clip:")
+
+
+def test_a_folder_of_a_known_model_is_called_by_its_architecture(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "my-clip.openai", build_model({**TINY, "quick_gelu": True}))
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": {**TINY, "quick_gelu": True}}))
+    source = find_clip(None, folder)
+    assert (source.label, source.config["quick_gelu"], source.activation_stated) == ("tiny-clip", True, True)
+    assert (
+        load_encoder(None, folder, device="cpu").name == load_encoder("tiny-clip-quickgelu", folder, device="cpu").name
+    )
 
 
 def test_open_clips_own_loader_reads_the_same_folder(model: Any, tmp_path: Path) -> None:
@@ -149,6 +159,8 @@ def test_a_folder_that_is_none_is_one_sentence(kind: str, model: Any, tmp_path: 
     ("architecture", "pretrained", "said"),
     [
         (None, "local-dir:nowhere", "Folder 'nowhere' does not exist"),
+        (None, "hf-hub:a/b/c", "names no repository of the hub: write hf-hub:org/name"),
+        (None, "hf-hub:", "names no repository of the hub"),
         ("hf-hub:a/b", "openai", "holds weights of its own: leave 'openai' out"),
         (None, "somebody/tiny", r"add --clip_architecture \(for a repository of the hub, write hf-hub:somebody/tiny\)"),
         ("ViT-B/16", "laion9", "neither a file nor a tag of 'ViT-B-16'"),

@@ -470,6 +470,7 @@ def test_sweep_makes_a_table_of_what_is_there(
     monkeypatch.setattr(eval_all_semantic, "_evaluate", fail)
     monkeypatch.setattr(eval_all_semantic, "_missing", missing)
     monkeypatch.setattr(eval_all_semantic, "_with_models", lambda name, args: args)
+    monkeypatch.setattr(eval_all_semantic, "_chosen", lambda name, args: args)
     names = ["--datasets", "ade20k", "city_scapes", "scenes"]
     monkeypatch.setattr(sys, "argv", ["eval_all_semantic.py", *shared, *names, "--work-dir", str(tmp_path)])
     assert eval_all_semantic.main() == 1
@@ -546,7 +547,7 @@ def test_sweep_hands_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (["--clip_architecture", "ViT-B/16"], None),
         (["--clip_pretrained", "siglip2"], "siglip2"),
         (["--sam2_checkpoint", "sam2.pt", "--cfg-options", "model.comma_names=False"], "meta"),
-        ([], None),
+        ([], None),  # the pair for photos
     ],
 )
 def test_the_sweeps_own_weights_reach_every_evaluation_and_tell_finished_ones(
@@ -573,7 +574,9 @@ def test_the_sweeps_own_weights_reach_every_evaluation_and_tell_finished_ones(
     monkeypatch.setattr(sys, "argv", commands[0][1:])
     args = eval_semantic.parse_args()
     assert args.clip_pretrained == weights
-    asked = {"settings": {"requested": requested(args)}, "pictures": 1, "dataset": "voc21"}
+    chosen = eval_all_semantic._chosen("voc21", args)
+    assert chosen.sam2_checkpoint == (args.sam2_checkpoint if given else "facebook/sam2.1-hiera-tiny")
+    asked = {"settings": {"requested": requested(chosen)}, "pictures": 1, "dataset": "voc21"}
     (tmp_path / "voc21").mkdir()
     (tmp_path / "voc21" / "results.json").write_text(json.dumps({**asked, "mIoU": 1.0, "aAcc": 1.0, "mAcc": 1.0}))
     monkeypatch.setattr(sys, "argv", line)

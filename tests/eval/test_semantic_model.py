@@ -51,6 +51,7 @@ def test_a_segmenter_of_its_own_is_made_of_the_models_arguments(monkeypatch: pyt
     monkeypatch.setattr(TextRegionSegmenter, "from_pretrained", lambda **names: made.update(names))
     arguments: dict[str, Any] = {
         "clip_download_root": "root",
+        "tokenizer": "somebody/words",
         "sam2_checkpoint": "sam2.pt",
         "model_cfg": "sam2.yaml",
         "device": "cpu",
@@ -200,7 +201,7 @@ def test_torchrun_is_asked_for_exactly_where_it_started_us() -> None:
 
 def test_the_command_line_goes_over_the_configs_models() -> None:
     own = {name: f"own {name}" for name in ("clip_architecture", "clip_pretrained", "clip_download_root")}
-    own |= {name: f"own {name}" for name in ("sam2_checkpoint", "model_cfg", "device")}
+    own |= {name: f"own {name}" for name in ("tokenizer", "sam2_checkpoint", "model_cfg", "device")}
     config = Config({"model": dict(own)})
     args = argparse.Namespace(**dict.fromkeys(own))
     semantic_run.take_models_from(config, args)

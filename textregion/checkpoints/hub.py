@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -85,8 +85,12 @@ def missing(needs: Sequence[Need]) -> list[Need]:
     return [need for need in dict.fromkeys(needs) if need.path is None]
 
 
-def fetch(needs: Sequence[Need]) -> None:
+def fetch(needs: Sequence[Need], announce: Callable[[Sequence[Need]], object] | None = None) -> None:
     """Download what is not on this machine, with a bar each; nothing is asked of the network where all is there.
+
+    Args:
+        needs: what is needed.
+        announce: is told what will be downloaded, before it is.
 
     Raises:
         UserError: the hub is out of reach, with all that is missing; or it does not have or give a file.
@@ -103,6 +107,8 @@ def fetch(needs: Sequence[Need]) -> None:
             "carry the folder here, or give files."
         )
     logger.info("Downloading %s: %s.", total_size(required), ", ".join(map(str, required)))
+    if announce is not None:
+        announce(required)
     for need in wanted:
         download(need)
 

@@ -21,7 +21,8 @@ def plain_values() -> AbstractContextManager[Any]:
     dtypes: set[Any] = {type(np.dtype(letter)) for letter in _PLAIN}
     makers = [_known_as(writer, maker) for writer in _WRITERS for maker in (_scalar, _array)]
     allowed: list[Any] = [np.dtype, np.ndarray, argparse.Namespace, *dtypes, *makers]
-    return torch.serialization.safe_globals(allowed)
+    known = torch.serialization.get_safe_globals()  # a caller's own stay known when the context ends
+    return torch.serialization.safe_globals([each for each in allowed if each not in known])
 
 
 def _scalar(dtype: np.dtype[Any], data: object) -> Any:

@@ -53,7 +53,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     name = os.fspath(path)
     if path.name.endswith(INDEX):
-        return Checkpoint({k: t for part in _parts(path) for k, t in read_checkpoint(part).tensors.items()})
+        return Checkpoint({k: t for part in shards(path) for k, t in read_checkpoint(part).tensors.items()})
     try:
         _refuse_what_is_none(path)
         verify_checksum(path)
@@ -75,7 +75,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(tensors, metadata)
 
 
-def _parts(index: Path) -> list[Path]:
+def shards(index: Path) -> list[Path]:
     """The files that an index names, all in its folder.
 
     Raises:

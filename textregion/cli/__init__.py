@@ -19,23 +19,11 @@ from ..options import SegmenterOptions, Task
 from ..runtime import StageClock, resolve_device
 from ..segmenter import TextRegionSegmenter
 from ..templates import load_templates
-from ..weights import find_models, uses_miniatures
+from ..weights import find_models
+from ..weights.pairs import PAIRS
+from .models import announce_and_fetch, check_choice, model_names, wants_miniatures
 
-MINIATURE_NOTE = (
-    "Using the bundled miniatures, which know rendered scenes only; real models for photographs: "
-    "--clip_pretrained openai --sam2_checkpoint facebook/sam2.1-hiera-large"
-)
 _OWN_LOGGERS = ("textregion", "eval", "utils", "__main__")
-
-MODEL_NAMES = (
-    "clip_architecture",
-    "clip_pretrained",
-    "clip_download_root",
-    "tokenizer",
-    "sam2_checkpoint",
-    "model_cfg",
-)
-"""Options that say which weights, as :func:`textregion.weights.load_parts` names them."""
 
 _METHOD_HELP: dict[str, str] = {
     "resize_method": "multi_resolution: the whole picture and tiles of it; resize: one square view",
@@ -143,8 +131,15 @@ def add_boolean(container: Any, flag: str, default: bool | None, help: str) -> N
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Which frozen models, on which device, at which precision; none named: the bundled miniatures."""
-    group = parser.add_argument_group("models", "None named: the bundled miniatures, which know rendered scenes only.")
+    """Which frozen models, on which device, at which precision; see :func:`textregion.cli.models.choose_models`."""
+    group = parser.add_argument_group(
+        "models",
+        "None named: the bundled miniatures for pictures of their rendered world; for all others --models large, on a "
+        "CPU --models small.",
+    )
+    sizes = ", ".join(f"{name} ({pair.title}; {pair.gigabytes:g} GB)" for name, pair in PAIRS.items())
+    group.add_argument("--models", choices=tuple(PAIRS), help=f"both real models by size: {sizes}")
+    add_boolean(group, "--miniatures", False, "the bundled miniatures, whatever the pictures are")
     group.add_argument(
         "--clip_pretrained",
         metavar="TAG|FILE",
@@ -228,7 +223,8 @@ def check_model_options(args: argparse.Namespace, task: Task, extra_options: Map
     SegmenterOptions.for_task(task, **{**(extra_options or {}), **method_options(args)})
     resolve_device(args.device)
     load_templates(args.templates)
-    if not _wants_miniatures(args):
+    check_choice(args)
+    if not wants_miniatures(args):
         find_models(**model_names(args))
     elif args.model_cfg is not None:
         raise UserError("--model_cfg is the config of a real SAM 2: name its weights with --sam2_checkpoint too.")
@@ -253,8 +249,7 @@ def load_segmenter(
         UserError: a name, file, device or option that is wrong.
     """
     check_model_options(args, task, extra_options)
-    if _wants_miniatures(args) and os.environ.get("RANK", "0") == "0":
-        print(MINIATURE_NOTE, flush=True)
+    announce_and_fetch(args)
     return TextRegionSegmenter.from_pretrained(
         **model_names(args),
         device=args.device,
@@ -268,15 +263,6 @@ def load_segmenter(
         compiled=args.compile,
         clock=clock,
     )
-
-
-def model_names(args: argparse.Namespace) -> dict[str, Any]:
-    """The options that say which weights, by the names that the library has for them."""
-    return {name: getattr(args, name) for name in MODEL_NAMES}
-
-
-def _wants_miniatures(args: argparse.Namespace) -> bool:
-    return uses_miniatures(args.clip_architecture, args.clip_pretrained, args.sam2_checkpoint)
 
 
 def one_line(message: str) -> str:
@@ -316,5 +302,6 @@ def _quieten_others() -> None:
     if logging.root.handlers:
         return  # whoever runs us has set it up
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR, format="%(levelname)s: %(message)s")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every attempt; we say how it ended
     for name in _OWN_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)

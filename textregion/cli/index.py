@@ -17,12 +17,12 @@ from ..errors import UserError
 from ..index import Growth, RegionIndex
 from ..index.question import NEUTRAL_WORDS
 from ..index.settings import FILE, IndexSettings
+from ..rendered import all_rendered
 from ..segmenter import TextRegionSegmenter
 from . import add_boolean, add_method_options, add_model_options, load_segmenter, method_options, one_line
+from .models import MODEL_NAMES, choose_models
 
 INTERRUPTED = "what was encoded is in the index; the same command goes on from here."
-MODEL_NAMES = ("clip_architecture", "clip_pretrained", "clip_download_root", "sam2_checkpoint", "model_cfg")
-"""Options that the models are loaded by; an index remembers them."""
 
 
 def add_parser(commands: Any) -> None:
@@ -91,6 +91,7 @@ def _open(args: Namespace) -> RegionIndex:
     for name in args.pictures:  # before models are loaded in vain
         if not Path(name).exists() and not any(sign in name for sign in "*?["):
             raise UserError(f"There is no file or folder {name!r}: check its name.")
+    choose_models(args, all_rendered(args.pictures))
     return RegionIndex.create(folder, _loader(args, {})(), _names(args))
 
 

@@ -94,6 +94,7 @@ def _text(args: Namespace) -> TextBank:
         clip_architecture=args.clip_architecture,
         clip_pretrained=args.clip_pretrained,
         clip_download_root=args.clip_download_root,
+        tokenizer=args.tokenizer,
         sam2_checkpoint=args.sam2_checkpoint,
         device=args.device,
         dtype=args.dtype,

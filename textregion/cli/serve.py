@@ -12,10 +12,11 @@ from .. import interrupts
 from ..errors import UserError
 from ..index import RegionIndex
 from ..index.settings import FILE, IndexSettings
-from ..weights import uses_miniatures
+from ..rendered import all_rendered
 from ..words import split_words
 from . import add_boolean, add_method_options, add_model_options, load_segmenter
 from .index import fill_from
+from .models import choose_models, wants_miniatures
 
 MINIATURE_WORDS = "sky, grass, road, water, tree, house, person, dog, cat, car, bird, mushroom, cup, sun"
 """What the page begins with where the miniatures run, which know little else."""
@@ -68,6 +69,8 @@ def run(args: Namespace) -> int:
     _check_token(args, web.is_loopback(args.host))
     settings = _index_settings(args)
     pictures = [] if settings else web.find_pictures(args.sources)
+    if settings is None:
+        choose_models(args, all_rendered(args.sources))
     with web.listen(args.host, args.port) as listening:
         segmenter = load_segmenter(args, "demo", extra_options=settings.options if settings else {})
         app = web.create_app(
@@ -115,6 +118,6 @@ def _check_token(args: Namespace, loopback: bool) -> None:
 
 
 def _words(args: Namespace) -> list[str]:
-    miniatures = uses_miniatures(args.clip_architecture, args.clip_pretrained, args.sam2_checkpoint)
+    miniatures = wants_miniatures(args)
     words = args.words if args.words is not None else MINIATURE_WORDS if miniatures else ""
     return split_words(words, SEPARATORS)

@@ -23,7 +23,7 @@ OPEN_CLIP_WEIGHTS = (
 TRANSFORMERS_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".npz")
-_VOCABULARIES = ("tokenizer.json", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "vocab.txt")
+VOCABULARIES = ("tokenizer.json", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "vocab.txt")
 _SIGLIP_SIZES = {768: "base", 1024: "large", 1152: "so400m", 1536: "giantopt"}
 
 
@@ -72,7 +72,7 @@ def weights_in(folder: Path) -> Path:
 
 def tokenizer_in(folder: Path) -> Path | None:
     """The folder where it holds a tokenizer."""
-    return folder if any((folder / name).is_file() for name in _VOCABULARIES) else None
+    return folder if any((folder / name).is_file() for name in VOCABULARIES) else None
 
 
 def read_folder(folder: Path) -> ModelFolder:
@@ -85,6 +85,7 @@ def read_folder(folder: Path) -> ModelFolder:
     if ours is not None:
         config = ours.get("model_cfg", ours)
         _check(config, folder / "open_clip_config.json")
+        config = _with_tower_here(config, folder)
         stated = ours.get("preprocess_cfg")
         return ModelFolder(folder, config, stated_preprocess(stated) if stated else None, True)
     if theirs is not None and theirs.get("model_type") in ("clip", "siglip", "siglip2"):
@@ -113,6 +114,14 @@ def _json(path: Path) -> dict[str, Any] | None:
     return content
 
 
+def _with_tower_here(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """With the config of transformers' text tower in the folder itself where it lies there."""
+    tower = folder / str(config["text_cfg"].get("hf_model_name", ""))
+    if tower == folder or not (tower / "config.json").is_file():
+        return config
+    return {**config, "text_cfg": {**config["text_cfg"], "hf_model_name": os.fspath(tower)}}
+
+
 def _check(config: Any, path: Path) -> None:
     parts = ("embed_dim", "vision_cfg", "text_cfg")
     if not isinstance(config, dict) or not all(part in config for part in parts):
@@ -122,6 +131,19 @@ def _check(config: Any, path: Path) -> None:
             f"Config {os.fspath(path)!r} has an image tower that is not supported: use a CLIP ViT, SigLIP, SigLIP2 or "
             "PE-Core model."
         )
+
+
+def known_architecture(config: Mapping[str, Any]) -> str | None:
+    """open_clip's name of a ``model_cfg``, whichever its activation; None: it has no such model."""
+    plain = _without_activation(config)
+    names = (
+        name for name in supported_architectures() if _without_activation(open_clip.get_model_config(name)) == plain
+    )
+    return next(names, None)
+
+
+def _without_activation(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name != "quick_gelu"}
 
 
 def _of_clip(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,13 +20,21 @@ from .folders import (
     OPEN_CLIP_WEIGHTS,
     TOKENIZER_FILES,
     TRANSFORMERS_WEIGHTS,
+    VOCABULARIES,
+    known_architecture,
     read_folder,
     snapshot,
     stated_preprocess,
     tokenizer_in,
     weights_in,
 )
-from .names import DEFAULT_ARCHITECTURE, TAG_ALIASES, resolve_architecture, resolve_pretrained
+from .names import (
+    DEFAULT_ARCHITECTURE,
+    TAG_ALIASES,
+    resolve_architecture,
+    resolve_pretrained,
+    supported_architectures,
+)
 from .published import (
     QUICK,
     architecture_of,
@@ -150,6 +158,8 @@ def _openai_file(architecture: str, root: CacheFolder) -> Path | None:
 def _from_file(path: Path, architecture: str | None) -> ClipSource:
     beside = read_folder(path.parent)
     name = resolve_architecture(architecture) if architecture is not None else architecture_of(path)
+    if name is None and beside.config is not None:
+        name = known_architecture(beside.config)
     if name is None and beside.config is None:
         raise UserError(f"Say which architecture the weights {os.fspath(path)!r} belong to: add --clip_architecture.")
     tag = None if name is None else tag_of(path, name)
@@ -169,6 +179,8 @@ def _from_file(path: Path, architecture: str | None) -> ClipSource:
 def _from_place(place: str, architecture: str | None, root: CacheFolder) -> ClipSource:
     if place.startswith(HUB):
         repository = place.removeprefix(HUB)
+        if not _ID.fullmatch(repository):
+            raise UserError(f"{place!r} names no repository of the hub: write {HUB}org/name.")
         names = (*OPEN_CLIP_WEIGHTS, *TRANSFORMERS_WEIGHTS)
         weights = Need(repository, names, cache=root)
         if weights.path is None:
@@ -180,7 +192,8 @@ def _from_place(place: str, architecture: str | None, root: CacheFolder) -> Clip
         if not folder.is_dir():
             raise UserError(f"Folder {os.fspath(folder)!r} does not exist: give one with a model's weights.")
     source = _from_file(weights_in(folder), architecture)
-    return source if architecture else replace(source, label=Path(place.removeprefix(HUB).removeprefix(FOLDER)).name)
+    known = source.label in supported_architectures()
+    return source if known else replace(source, label=Path(place.removeprefix(HUB).removeprefix(FOLDER)).name)
 
 
 def _with_text_tower(source: ClipSource, root: CacheFolder) -> ClipSource:
@@ -222,13 +235,10 @@ def _with_tokenizer(source: ClipSource, given: str | None, root: CacheFolder) ->
 
 
 def _tokenizer_from(source: ClipSource, repository: str, root: CacheFolder) -> ClipSource:
-    for name in (TOKENIZER_FILES[0], *_OTHER_VOCABULARIES):
+    for name in VOCABULARIES:
         path = cached_file(repository, name, root)
         if path is not None:
             return replace(source, tokenizer=path.parent)
-    need = Need(repository, (TOKENIZER_FILES[0], *_OTHER_VOCABULARIES), tokenizer_size(repository), root)
+    need = Need(repository, VOCABULARIES, tokenizer_size(repository), root)
     others = [Need(repository, (name,), cache=root, optional=True) for name in TOKENIZER_FILES[1:]]
     return replace(source, needs=(*source.needs, need, *others))
-
-
-_OTHER_VOCABULARIES = ("spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "vocab.txt")

@@ -70,10 +70,22 @@ def find_sam2(checkpoint: str | os.PathLike[str] | None, model_cfg: str | os.Pat
     return Sam2Source(name, config, need.path, () if need.path else (need,))
 
 
+def tells_its_size(name: str) -> bool:
+    """Whether the config follows from a file's or repository's name."""
+    return _NAME.search(name) is not None
+
+
+def published_name(config: Path) -> str:
+    """The name, without suffix, of the published file that a config of the package belongs to."""
+    version, _, short = config.stem.rpartition("_")
+    sizes = {shorter: size for size, shorter in _SIZES.items()}
+    return f"{version}_{sizes[short]}"
+
+
 def _in_folder(folder: Path) -> Path:
     """SAM 2's file in a folder, Meta's before transformers'."""
     found = sorted(path for path in folder.iterdir() if path.suffix in (".pt", ".pth", ".safetensors", ".bin"))
-    named = [path for path in found if _NAME.search(path.name)] or found
+    named = [path for path in found if tells_its_size(path.name)] or found
     if len(named) != 1:
         holds = "no weights" if not named else f"several files of weights ({', '.join(path.name for path in named)})"
         raise UserError(f"Folder {os.fspath(folder)!r} holds {holds} of SAM 2: give the file.")

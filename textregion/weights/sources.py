@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..checkpoints.hub import Need, fetch, missing
@@ -48,8 +49,12 @@ def find_models(
     return ModelSources(clip, find_sam2(sam2_checkpoint, model_cfg))
 
 
-def fetch_models(sources: ModelSources) -> None:
+def fetch_models(sources: ModelSources, announce: Callable[[Sequence[Need]], object] | None = None) -> None:
     """Download what is missing of both models in one go.
+
+    Args:
+        sources: see :func:`find_models`.
+        announce: is told what will be downloaded, before it is.
 
     Raises:
         UserError: the network is out of reach, with all that is missing; or a file that was given is none.
@@ -61,4 +66,4 @@ def fetch_models(sources: ModelSources) -> None:
         read_checkpoint(sources.sam2.weights)
     if sources.clip.weights is not None and sources.clip.weights.suffix not in (".npz", ".npy"):
         read_checkpoint(sources.clip.weights)
-    fetch(sources.needs)
+    fetch(sources.needs, announce)
