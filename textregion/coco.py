@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from .region_masks import RegionMasks
+from .runtime import first_max
 
 Annotation = dict[str, Any]
 
@@ -36,7 +37,7 @@ def region_annotations(
     """See :meth:`textregion.RegionTokens.to_coco`."""
     _check_columns(len(masks), scores, words, category_ids)
     # Told before the masks are made: the word of each region, and how well it suits.
-    suits, best = (masks.scores, None) if scores is None else scores.max(1)
+    suits, best = (masks.scores, None) if scores is None else first_max(scores)
     found: list[Annotation] = []
     for region in range(len(masks)):
         rle = encode_rle(masks.foreground(region, size_hw).cpu().numpy())

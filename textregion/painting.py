@@ -11,6 +11,7 @@ from torch import Tensor
 from .options import MaskType, Uncovered
 from .region_masks import RegionMasks
 from .resample import bilinear_axis, sample_points
+from .runtime import first_max
 
 CELLS, GPU_CELLS = 32, 128
 """Low-resolution pixels along a side of a block that is painted at a time."""
@@ -95,7 +96,7 @@ def class_probabilities(
 def _most_probable(logits: Tensor) -> Tensor:
     """(n, K) -> (2, n): the first of the most probable words, and its probability."""
     # The most probable class holds the most probable word, so no class needs its own probability.
-    confidence, labels = torch.softmax(logits, 1).max(1)
+    confidence, labels = first_max(torch.softmax(logits, 1))
     return torch.stack([labels.to(confidence.dtype), confidence])
 
 

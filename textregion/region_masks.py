@@ -209,8 +209,10 @@ def _boxes(hit_rows: Tensor, hit_cols: Tensor) -> Tensor:
 
 
 def span(hit: Tensor) -> tuple[Tensor, Tensor]:
-    """(n, length) bool -> first and last (exclusive) true place of every row (n,); all of a row without any."""
-    return hit.int().argmax(1), hit.shape[1] - hit.flip(1).int().argmax(1)
+    """(n, length) bool -> first and last (exclusive) true place of every row (n,) int64; nothing of a row without any:
+    its first place is ``length``, its last is 0."""
+    places = torch.arange(hit.shape[1], device=hit.device)
+    return torch.where(hit, places, hit.shape[1]).amin(1), torch.where(hit, places + 1, 0).amax(1)
 
 
 def containment_exceeds(one: Tensor, others: Tensor, output_hw: tuple[int, int], threshold: float) -> list[bool]:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from .errors import UserError
+
+logger = logging.getLogger(__name__)
 
 DtypeName = Literal["fp32", "bf16"]
 
@@ -26,12 +33,61 @@ class Precision:
         if self.dtype not in ("fp32", "bf16"):
             raise UserError(f"Unknown dtype {self.dtype!r}: choose fp32 or bf16.")
 
-    def autocast(self, device: torch.device) -> AbstractContextManager[object]:
-        """The context in which the models run on a device."""
-        if self.dtype == "fp32":
-            return contextlib.nullcontext()
-        # A pass uses each weight once, so keeping their copies would only take memory.
-        return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
+    @contextlib.contextmanager
+    def autocast(self, device: torch.device) -> Iterator[None]:
+        """The context in which the models run on a device; bf16 where the device has it, else fp32."""
+        with contextlib.ExitStack() as context:
+            context.enter_context(gaps_filled(device))
+            if self.dtype == "bf16" and _has_bf16(device.type):
+                # A pass uses each weight once, so keeping their copies would only take memory.
+                context.enter_context(torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False))
+            yield
+
+
+@functools.lru_cache
+def _has_bf16(device_type: str) -> bool:
+    """Whether a kind of device computes in bf16; where it does not, the log says so, once."""
+    has = True
+    if device_type == "cuda":
+        has = torch.cuda.is_bf16_supported()
+    elif device_type == "mps":
+        has = torch.torch_version.TorchVersion(torch.__version__) >= "2.6" and torch.backends.mps.is_macos_or_newer(
+            14, 0
+        )
+    if not has:
+        logger.warning("%s does not compute in bf16 here (macOS 14 and PyTorch 2.6 do): it runs in fp32.", device_type)
+    return has
+
+
+def gaps_filled(device: torch.device) -> AbstractContextManager[object]:
+    """The context in which functions that a device lacks are computed on the CPU."""
+    return _ResizeOnCpu() if device.type == "mps" else contextlib.nullcontext()
+
+
+class _ResizeOnCpu(TorchFunctionMode):
+    """Bicubic and antialiased resizing came late to Apple's backend, in PyTorch 2.6 and 2.8, and models use it too."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is F.interpolate and (kwargs.get("antialias") or kwargs.get("mode") == "bicubic"):
+            values = args[0]
+            return func(values.cpu(), *args[1:], **kwargs).to(values.device)
+        return func(*args, **kwargs)
+
+
+def first_max(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest of every row (n, K), and the first place that has it: (n,) each.
+
+    Elsewhere than on a CPU and in CUDA it is not said which of several equal ones ``max`` takes.
+    """
+    if values.device.type in ("cpu", "cuda"):
+        most, place = values.max(1)
+        return most, place
+    most = values.amax(1)
+    places = torch.arange(values.shape[1], device=values.device, dtype=torch.float32)
+    return most, torch.where(values == most[:, None], places, torch.inf).amin(1).long()
 
 
 def resolve_device(name: str | torch.device | None = None) -> tuple[torch.device, str]:

@@ -24,7 +24,7 @@ from .masks import MaskGenerator
 from .options import SegmenterOptions
 from .region_masks import RegionMasks
 from .regions import DensePatches, RegionTokens
-from .runtime import Precision, StageClock
+from .runtime import Precision, StageClock, gaps_filled
 from .text import TextBank
 from .weights import load_parts
 from .words import as_words
@@ -213,8 +213,7 @@ class TextRegionSegmenter:
                 self.paint_rules(regions, words, class_of),
             )
             if self.options.output_size == "original" and labels.shape != regions.size_hw:
-                labels = F.interpolate(labels[None, None].double(), regions.size_hw)[0, 0].long()
-                confidence = F.interpolate(confidence[None, None], regions.size_hw)[0, 0]
+                labels, confidence = (_nearest(values, regions.size_hw) for values in (labels, confidence))
         return Segmentation(labels, confidence, scores)
 
     def paint_rules(
@@ -295,7 +294,8 @@ class TextRegionSegmenter:
         """(V, 3, S, S) normalised views on the encoder's device."""
         image = torch.from_numpy(resized).to(self.encoder.device).permute(2, 0, 1).float() / 255
         recipe = self.encoder.preprocess
-        batch = views.split(image, plan, self._crop_size(), recipe.interpolation, self.options.antialias)
+        with gaps_filled(image.device):
+            batch = views.split(image, plan, self._crop_size(), recipe.interpolation, self.options.antialias)
         mean, std = (batch.new_tensor(v)[:, None, None] for v in (recipe.mean, recipe.std))
         return (batch - mean) / std
 
@@ -352,6 +352,14 @@ class TextRegionSegmenter:
 
 def _size_hw(image: RGB) -> tuple[int, int]:
     return image.shape[0], image.shape[1]
+
+
+def _nearest(values: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """(h, w) values of any type at another size: of every pixel the one whose area its upper left corner lies in."""
+    (rows, cols) = (
+        torch.arange(target, device=values.device) * source // target for target, source in zip(size_hw, values.shape)
+    )
+    return values[rows][:, cols]
 
 
 def _drop_empty(masks: RegionMasks, grid: Tensor) -> tuple[RegionMasks, Tensor]:
