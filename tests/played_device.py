@@ -24,7 +24,7 @@ _MARKS: dict[str, dict[int, StorageWeakRef]] = {}
 _PLAIN = ("cpu", "tolist", "item", "__bool__", "__int__", "__float__", "__index__", "__len__", "__repr__", "__format__")
 """What may be done with tensors of any device, and gives what lies on none."""
 _REFUSED = ("numpy", "__array__", "__dlpack__")
-_TAKES_OTHERS = ("__deepcopy__", "copy_", "data.__set__", "_has_compatible_shallow_copy_type")
+_TAKES_OTHERS = ("copy_", "data.__set__", "_has_compatible_shallow_copy_type")
 
 
 @contextlib.contextmanager
@@ -65,6 +65,9 @@ class _Played(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         name = _name(func)
+        if name == "__deepcopy__":  # what was copied before comes along in its arguments
+            copied = func(*args)
+            return self.mark(copied) if self.is_marked(args[0]) else copied
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
         marked = [self.is_marked(tensor) for tensor in tensors]
         if name in ("device.__get__", "is_cuda.__get__", "is_mps.__get__"):

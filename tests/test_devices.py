@@ -47,9 +47,10 @@ def _moved(
     segmenter: TextRegionSegmenter, device: torch.device | str, precision: Precision | None = None, **options: Any
 ) -> TextRegionSegmenter:
     """The same models on a device, under other options."""
-    encoder, sam2 = copy.deepcopy((segmenter.encoder, segmenter.mask_generator.model))
-    own: Any = encoder
-    own._text._model.to(device)
+    own: Any = segmenter.encoder
+    tokenizer = own._text._tokenizer  # it is large, and lies nowhere
+    encoder, sam2 = copy.deepcopy((own, segmenter.mask_generator.model), {id(tokenizer): tokenizer})
+    encoder._text._model.to(device)
     chosen = segmenter.options.replace(**{**SMALL, **options})
     generator = MaskGenerator(sam2.to(device), chosen, precision)
     moved = TextRegionSegmenter(encoder, generator, chosen, precision=precision, clock=StageClock())
