@@ -61,7 +61,7 @@ class CropBaseline:
         box_xywh: Box | None = None
         if len(tokens):
             text = self._segmenter.text.encode([expression.text])
-            scores = self._segmenter.encoder.scores(tokens.to(text), text)[:, 0]
+            scores = self._segmenter.encoder.scores(tokens.to(text), text)[:, 0].cpu()
             box_xywh = expression.detections_xywh[int(scores.argmax())]
         return {
             "crop_box_xywh": box_xywh,

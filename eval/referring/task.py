@@ -95,7 +95,7 @@ class ReferringJudge:
         if len(regions) == 0:
             return None, None
         # One expression a call: batches, and with them the last bits of a score, do not depend on where a run began.
-        scores = self._segmenter.scores(regions, [text])[:, 0]
+        scores = self._segmenter.scores(regions, [text])[:, 0].cpu()  # where of equal ones the first is taken
         region = int(scores.argmax())
         return region, float(scores[region])
 
