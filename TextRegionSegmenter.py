@@ -35,6 +35,7 @@ from textregion.files import cannot_write
 from textregion.image import RGB, load_rgb
 from textregion.rendered import all_rendered
 from textregion.runtime import StageClock, is_out_of_memory
+from textregion.words import BACKGROUND, against_background, is_word
 from utils.pictures import check_words, expand, read_queries, split_labels
 
 CHECKOUT = Path(__file__).resolve().parent
@@ -52,6 +53,8 @@ class Job:
     picture: Path
     words: tuple[str, ...]
     prefix: Path
+    background: str = ""
+    """What a single word is painted against; then it is the second of the words."""
 
     def result(self, kind: str) -> Path:
         """The path of one of the results."""
@@ -91,6 +94,11 @@ def build_parser() -> cli.Parser:
         help="words for pictures that the YAML does not name, also separated by commas or semicolons",
     )
     parser.add_argument(
+        "--background",
+        metavar="WORD",
+        help=f"what a single word is painted against (default {BACKGROUND}; '', as with --published: nothing)",
+    )
+    parser.add_argument(
         "--output_dir", default="outputs/demo", metavar="DIR", help="where the results go (default %(default)s)"
     )
     parser.add_argument(
@@ -122,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     jobs = plan_jobs(args)
     choose_models(args, all_rendered(job.picture for job in jobs))
-    cli.check_model_options(args, "demo")
+    cli.check_model_options(args, "demo", cli.label_map_options(args))
     if args.visualize_global_patch and args.remove_global_patch is False:
         raise UserError(
             "--visualize_global_patch shows what the global-patch filter sees: leave --no-remove_global_patch out."
@@ -134,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         clock = StageClock()
         if len(failures) < len(jobs):
             with clock.stage("loading", _CPU):
-                segmenter = cli.load_segmenter(args, "demo", clock=clock)
+                segmenter = cli.load_segmenter(args, "demo", clock=clock, extra_options=cli.label_map_options(args))
             failures = _segment_all(segmenter, jobs, args, clock)
     for message in failures.values():
         print(f"error: {cli.one_line(message)}", file=sys.stderr)
@@ -149,9 +157,11 @@ def plan_jobs(args: Namespace) -> list[Job]:
     Raises:
         UserError: a YAML that is wrong, a folder or glob without pictures, a picture without words, bad words.
     """
-    known = read_queries(Path(args.image_query_cfg), CHECKOUT)
+    options = {**cli.label_map_options(args), **cli.method_options(args)}
+    most = export.NO_WORD if options.get("uncovered") == "none" else export.MAX_PALETTE
+    known = read_queries(Path(args.image_query_cfg), CHECKOUT, most)
     by_path = {_resolved(path): words for path, words in known.items()}
-    labels = None if args.labels is None else check_words(split_labels(args.labels), "--labels")
+    labels = None if args.labels is None else check_words(split_labels(args.labels), "--labels", most)
     if args.image_list is None and labels is not None:
         raise UserError("--labels are words for pictures that the YAML does not name: name them with --image_list.")
     named = list(known) if args.image_list is None else [path for name in args.image_list for path in expand(name)]
@@ -163,12 +173,22 @@ def plan_jobs(args: Namespace) -> list[Job]:
         words = by_path.get(resolved, labels)
         if words is None and os.path.isfile(picture):
             raise UserError(f"There are no words for picture {str(picture)!r}: give --labels, or name it in the YAML.")
-        jobs.append(Job(picture, words or (), _free_prefix(Path(args.output_dir) / _stem(picture), jobs)))
+        jobs.append(_job(picture, words or (), _free_prefix(Path(args.output_dir) / _stem(picture), jobs), args))
     results = [Path(args.output_dir) / COCO_FILE, *(path for job in jobs for path in job.results())]
     overwritten = {_resolved(path) for path in results} & pictures.keys()
     if overwritten:
         raise UserError(f"A result would overwrite the picture {str(min(overwritten))!r}: choose another --output_dir.")
     return jobs
+
+
+def _job(picture: Path, words: tuple[str, ...], prefix: Path, args: Namespace) -> Job:
+    background = args.background
+    if background is None:
+        background = "" if args.published else BACKGROUND
+    if background and not is_word(background):
+        raise UserError(f"--background must be text that is not blank, but is {background!r}: leave it out.")
+    painted = against_background(words, background)
+    return Job(picture, painted, prefix, background if painted != words else "")
 
 
 def _resolved(path: Path) -> Path:
@@ -300,20 +320,22 @@ def _draw(
     """The overlay of a segmented picture, and the content of all its files."""
     job, image, regions, result = one.job, one.image, one.regions, one.result
     colours = visualize.word_colours(job.words)
-    labels = result.labels
-    if len(job.words) > 1:  # where no region is, all words are alike
-        labels = labels.masked_fill(result.confidence <= 1 / len(job.words) + 1e-6, -1)
+    labels, shown = result.labels, job.words
+    if job.background:  # the picture is left as it is there
+        labels, shown = labels.masked_fill(labels > 0, -1), job.words[:1]
     overlay = visualize.overlay(
         image,
         labels,
-        job.words,
+        shown,
         colours=colours,
         confidence=result.confidence,
         unsure_below=args.unsure_below,
         style=args.overlay,
+        blank_name=job.background or "no region",
     )
     found = run.annotations(job.picture, regions, result.scores, job.words)
     facts = {"image": str(job.picture), "encoder": regions.encoder, "options": segmenter.options.as_dict()}
+    facts |= {"templates": segmenter.text.templates.setting, "background": job.background}
     files = {
         job.result("overlay.png"): export.png(overlay),
         job.result("labels.png"): export.label_map_png(result.labels, colours),

@@ -77,8 +77,8 @@ def tiny(
 ) -> Callable[..., TextRegionSegmenter]:
     """The demo's models are the tiny ones."""
 
-    def load(args: Any, task: str, *, clock: Any = None) -> TextRegionSegmenter:
-        options = tiny_options.replace(crop_size=96).replace(**cli.method_options(args))
+    def load(args: Any, task: str, *, extra_options: Any, clock: Any = None) -> TextRegionSegmenter:
+        options = tiny_options.replace(crop_size=96).replace(**{**extra_options, **cli.method_options(args)})
         generator = MaskGenerator(sam2_model, options)
         return TextRegionSegmenter(clip_encoder, generator, options, text=text_bank, clock=clock)
 
@@ -112,7 +112,10 @@ def check_results(folder: Path, stem: str, picture: Path, words: Sequence[str]) 
     image = load_rgb(picture)
     size = image.shape[:2]
     content: dict[str, Any] = json.loads((folder / f"{stem}_regions.json").read_text(encoding="utf-8"))
-    assert (content["image"], content["size"], content["words"]) == (str(picture), list(size), list(words))
+    assert (content["image"], content["size"]) == (str(picture), list(size))
+    assert content["background"] == ("background" if len(words) == 1 and words[0] != "background" else "")
+    words = [*words, *filter(None, [content["background"]])]
+    assert content["words"] == words
     whole = json.loads((folder / demo.COCO_FILE).read_text(encoding="ascii"))
     names = {category["id"]: category["name"] for category in whole["categories"]}
     name = os.fsencode(picture.name).decode("utf-8", "backslashreplace")
@@ -128,9 +131,11 @@ def check_results(folder: Path, stem: str, picture: Path, words: Sequence[str]) 
         assert named[region["image_id"]] == size
     with Image.open(folder / f"{stem}_labels.png") as labels:
         assert (labels.mode, labels.size) == ("P", size[::-1])
-        assert np.asarray(labels).max() < len(words)
-        palette = np.array(labels.getpalette()).reshape(-1, 3)[: len(words)]
-    np.testing.assert_array_equal(palette, visualize.word_colours(words))
+        found = set(np.unique(np.asarray(labels)).tolist())
+        assert found <= {*range(len(words)), *([255] if content["options"]["uncovered"] == "none" else [])}
+        palette = np.array(labels.getpalette()).reshape(-1, 3)
+    np.testing.assert_array_equal(palette[: len(words)], visualize.word_colours(words))
+    assert 255 not in found or len(words) == 256 or palette[255].tolist() == [255, 255, 255]
     with Image.open(folder / f"{stem}_overlay.png") as overlay:
         assert overlay.mode == "RGB"
         assert overlay.width >= size[1]
@@ -159,9 +164,64 @@ def test_photographs_become_overlays_label_maps_regions_and_heat_maps(
         found += len(regions)
     assert found > 3
     # The label map is the library's, pixel by pixel.
-    segmenter = tiny(demo.build_parser().parse_args([]), "demo")
+    segmenter = tiny(demo.build_parser().parse_args([]), "demo", extra_options={"uncovered": "none"})
     expected = segmenter.segment(photos / "cat.jpg", WORDS).labels.numpy()
-    np.testing.assert_array_equal(np.asarray(Image.open(out / "cat_labels.png")), expected)
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "cat_labels.png")), expected % 256)
+    assert (expected == -1).any()
+
+
+def label_map(folder: Path, stem: str = "cat") -> np.ndarray:
+    with Image.open(folder / f"{stem}_labels.png") as labels:
+        return np.asarray(labels)
+
+
+def test_where_no_region_is_the_label_map_has_no_word(
+    run: Run, tiny: Callable[..., TextRegionSegmenter], photos: Path, tmp_path: Path
+) -> None:
+    common = ("--image_list", photos / "cat.jpg", "--labels", *WORDS, "--pred_iou_thresh", 0.8, "--output_dir")
+    for folder, given in (("own", ()), ("uniform", ("--uncovered", "uniform")), ("published", ("--published",))):
+        assert run(*common, folder, *given).status == 0
+        check_results(tmp_path / folder, "cat", photos / "cat.jpg", WORDS)
+    own, uniform = label_map(tmp_path / "own"), label_map(tmp_path / "uniform")
+    bare = own == 255
+    assert 0.01 < bare.mean() < 0.9
+    np.testing.assert_array_equal(uniform, np.where(bare, 0, own))
+    np.testing.assert_array_equal(label_map(tmp_path / "published"), uniform)
+    # The picture is bare in the overlay there, and the legend says so.
+    overlays = [np.asarray(Image.open(tmp_path / name / "cat_overlay.png")) for name in ("own", "uniform")]
+    height, width = own.shape
+    assert overlays[0].shape[0] >= height and (overlays[0][:height, :width] != overlays[1][:height, :width]).any()
+    only = json.loads((tmp_path / "own" / "cat_regions.json").read_text())["regions"]
+    covered = np.any([coco_mask.decode(region["segmentation"]) for region in only], axis=0)
+    assert (covered == ~bare).mean() > 0.98  # the label map is the resized picture's
+
+
+def test_a_single_word_is_painted_against_the_background(
+    run: Run, tiny: Callable[..., TextRegionSegmenter], photos: Path, tmp_path: Path
+) -> None:
+    common = ("--image_list", photos / "cat.jpg", "--labels", "dog", "--output_dir")
+    assert run(*common, "own").status == 0
+    content = check_results(tmp_path / "own", "cat", photos / "cat.jpg", ["dog"])
+    assert {region["word"] for region in content["regions"]} == {"dog", "background"}
+    segmenter = tiny(demo.build_parser().parse_args([]), "demo", extra_options={"uncovered": "none"})
+    expected = segmenter.segment(photos / "cat.jpg", ["dog", "background"]).labels.numpy() % 256
+    np.testing.assert_array_equal(label_map(tmp_path / "own"), expected)
+    assert {0, 1} <= set(np.unique(expected).tolist())
+    # Another rival; none, as published; and a word that is the background itself.
+    assert run(*common, "other", "--background", "a cup").status == 0
+    assert json.loads((tmp_path / "other" / "cat_regions.json").read_text())["words"] == ["dog", "a cup"]
+    for folder, given in (("none", ("--background", "")), ("published", ("--published",))):
+        assert run(*common, folder, *given).status == 0
+        content = json.loads((tmp_path / folder / "cat_regions.json").read_text())
+        assert (content["words"], content["background"]) == (["dog"], "")
+        assert set(np.unique(label_map(tmp_path / folder)).tolist()) <= {0, 255}
+    assert not label_map(tmp_path / "published").any()
+    refused = run(*common, "blank", "--background", " ")
+    said = "error: --background must be text that is not blank, but is ' ': leave it out."
+    assert (refused.status, refused.errors) == (2, [said])
+    alone = ("--image_list", photos / "cat.jpg", "--labels", "background", "--output_dir", "itself")
+    assert run(*alone).status == 0
+    check_results(tmp_path / "itself", "cat", photos / "cat.jpg", ["background"])
 
 
 def test_options_of_the_method_reach_it(
@@ -349,7 +409,8 @@ BAD = [
     ("--image_query_cfg blank.yaml", "but there is ' '"),
     ("--image_query_cfg sequence.yaml", "must map image paths to 'label:' lists, but holds ['cat.jpg'] (list)"),
     ("--image_query_cfg key.yaml", "but has the key 3"),
-    ("--image_query_cfg many.yaml", "257 words for picture 'cat.jpg' in 'many.yaml': give at most 256"),
+    ("--image_query_cfg many.yaml", "257 words for picture 'cat.jpg' in 'many.yaml': give at most 255"),
+    ("--image_query_cfg many.yaml --published", "257 words for picture 'cat.jpg' in 'many.yaml': give at most 256"),
     ("--image_query_cfg nothing.yaml", "but holds nothing"),
     ("--image_query_cfg tag.yaml", "'tag.yaml' is not a plain YAML file"),
     ("--image_query_cfg broken.yaml", "'broken.yaml' is not a plain YAML file"),

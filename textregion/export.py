@@ -24,6 +24,8 @@ from .version import __version__
 
 MAX_PALETTE = 256
 """Words that an 8-bit indexed PNG can tell apart."""
+NO_WORD = 255
+"""Value of a label map's pixels without a word: the last one, as in VOC's."""
 _COMPRESSION = 3
 """A third of the time of zlib's default for a sixth more bytes."""
 
@@ -125,18 +127,26 @@ def _portable(path: str) -> str:
 
 
 def label_map_png(labels: Tensor, colours: npt.NDArray[np.uint8]) -> bytes:
-    """An indexed-palette PNG file: a pixel's index is the position of its word in the list.
+    """An indexed-palette PNG file: a pixel's index is the position of its word in the list, or 255 (white) for none.
 
     Args:
-        labels: (H, W) integers in 0..K-1.
-        colours: (K, 3) uint8 RGB, the palette; K of at most 256.
+        labels: (H, W) integers in 0..K-1, or -1.
+        colours: (K, 3) uint8 RGB, the palette; K of at most 256, and of at most 255 where a label is -1.
 
     Raises:
-        UserError: more than 256 words.
+        UserError: more words.
     """
     if len(colours) > MAX_PALETTE:
         raise UserError(f"A label map holds at most {MAX_PALETTE} words, but there are {len(colours)}: give fewer.")
-    image = Image.fromarray(labels.cpu().numpy().astype(np.uint8))
+    index = labels.cpu().numpy()
+    if index.min(initial=0) < 0:
+        if len(colours) > NO_WORD:
+            raise UserError(
+                f"{len(colours)} words leave a label map no value for pixels without: give at most {NO_WORD}."
+            )
+        index = np.where(index < 0, NO_WORD, index)
+        colours = np.concatenate([colours, np.full((MAX_PALETTE - len(colours), 3), 255)])
+    image = Image.fromarray(index.astype(np.uint8))
     image.putpalette(colours.astype(np.uint8).tobytes(), "RGB")
     return png(image)
 

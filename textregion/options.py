@@ -15,7 +15,7 @@ Square = Literal["picture", "view"]
 MaskType = Literal["soft", "hard"]
 PoolFeature = Literal["value", "input", "output"]
 SizeName = Literal["resized", "original"]
-Uncovered = Literal["uniform", "first", "dense"]
+Uncovered = Literal["uniform", "first", "dense", "none"]
 Task = Literal["demo", "semantic", "referring", "reasoning"]
 
 MAX_SIDE = 2**16
@@ -77,7 +77,8 @@ class SegmenterOptions:
     # 11, 12: painting
     region_logit_scale: float = 50.0
     uncovered: Uncovered = "uniform"
-    """Pixels that no region covers: all words alike, the first word, or the dense CLIP scores."""
+    """Pixels that no region covers: all words alike (so that the first stands there), the first word for certain, the
+    dense CLIP scores, or no word (label -1). Published are the first three, each in some task."""
     prob_thd: float = 0.0
     """A pixel whose highest class probability is below this becomes class 0."""
     output_size: SizeName = "original"

@@ -59,17 +59,19 @@ def paint(
         rules: how they become a class map.
 
     Returns:
-        labels (H, W) int64 and confidence (H, W) float32, the highest class probability.
+        labels (H, W) int64 and confidence (H, W) float32, the highest class probability; -1 and 0 where
+        ``uncovered='none'`` leaves a pixel without a word.
     """
     painted = torch.empty(2, *size_hw, device=scores.device)
-    canvas = _Canvas(masks, scores, size_hw, rules)
+    canvas = _Canvas(masks, scores, size_hw, rules, blank=(-1.0, 0.0))
     for band in canvas.bands(canvas.block):
         canvas.render(band, _most_probable, painted[:, band.pixels])
     labels, confidence = painted[0].long(), painted[1]
     if _has_synonyms(rules.class_of):
-        labels = torch.tensor(rules.class_of, device=labels.device).unique(return_inverse=True)[1][labels]
+        class_of = torch.tensor(rules.class_of, device=labels.device).unique(return_inverse=True)[1]
+        labels = torch.where(labels < 0, labels, class_of[labels])
     if rules.prob_thd > 0:
-        labels[confidence < rules.prob_thd] = 0
+        labels[(confidence < rules.prob_thd) & (labels >= 0)] = 0
     return labels, confidence
 
 
@@ -78,7 +80,7 @@ def class_probabilities(
 ) -> Iterator[tuple[slice, Tensor]]:
     """Probabilities of the classes, a band of rows at a time: (rows, (classes, rows, W) float32).
 
-    The arguments are those of :func:`paint`.
+    The arguments are those of :func:`paint`. All are 0 where ``uncovered='none'`` leaves a pixel without a word.
     """
     canvas = _Canvas(masks, scores, size_hw, rules)
 
@@ -114,10 +116,21 @@ class _Canvas:
     A cell lies between four neighbouring mask pixels. Where each region is wholly in a cell or wholly out of it, as
     nearly everywhere, its pixels are all alike and are looked at once; the others one by one.
 
-    The arguments are those of :func:`paint`.
+    The arguments are those of :func:`paint`, and:
+
+    Args:
+        blank: V values of a pixel without a word.
     """
 
-    def __init__(self, masks: RegionMasks, scores: Tensor, size_hw: tuple[int, int], rules: PaintRules) -> None:
+    def __init__(
+        self,
+        masks: RegionMasks,
+        scores: Tensor,
+        size_hw: tuple[int, int],
+        rules: PaintRules,
+        blank: Sequence[float] = (0.0,),
+    ) -> None:
+        self.blank = torch.tensor(blank, device=scores.device)[:, None]
         self.masks, self.scaled, self.scale = masks, (scores * rules.scale).float(), rules.scale
         self.uncovered, self.hard = rules.uncovered, rules.mask_type == "hard"
         on_cpu = scores.device.type == "cpu"
@@ -160,7 +173,7 @@ class _Canvas:
         if self.uncovered == "dense":
             alike &= inside.any(0)
         values = inside.flatten(1).float().T
-        parts = [decide(self._logits(scaled, part)) for part in values.split(self.pixels_at_a_time)]
+        parts = [self._decided(decide, scaled, part) for part in values.split(self.pixels_at_a_time)]
         row_cell = self.row_cell[rows.pixels] - rows.cells.start
         col_cell = self.col_cell[cols.pixels] - cols.cells.start
         of_cells = torch.cat(parts, dim=1).unflatten(1, alike.shape)
@@ -170,12 +183,25 @@ class _Canvas:
             row, col = at_y + rows.pixels.start, at_x + cols.pixels.start
             values = window.at_points(self.rows[row], self.cols[col])
             values = (values > 0).float() if self.hard else values.float().clamp_(max=1)
-            out[:, at_y, at_x] = decide(self._logits(scaled, values, (row, col)))
+            out[:, at_y, at_x] = self._decided(decide, scaled, values, (row, col))
+
+    def _decided(
+        self,
+        decide: Callable[[Tensor], Tensor],
+        scaled: Tensor,
+        values: Tensor,
+        at: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """What becomes of n pixels: (V, n); the arguments are those of :meth:`_logits`."""
+        decided = decide(self._logits(scaled, values, at))
+        if self.uncovered == "none":
+            decided = torch.where((values <= 0).all(1), self.blank, decided)
+        return decided
 
     def _logits(self, scaled: Tensor, values: Tensor, at: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Masks (n, r) at n pixels and scaled scores (r, K) -> (n, K); ``at`` has rows and columns of single pixels."""
         logits = values @ scaled
-        if self.uncovered == "uniform" or (self.uncovered == "dense" and at is None):
+        if self.uncovered in ("uniform", "none") or (self.uncovered == "dense" and at is None):
             return logits
         bare = (values <= 0).all(1)
         if self.uncovered == "first":

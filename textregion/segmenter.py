@@ -45,7 +45,7 @@ class Segmentation:
     """A class map of one picture."""
 
     labels: Tensor
-    """(H, W) int64, index of the word (or class) at every pixel."""
+    """(H, W) int64, index of the word (or class) at every pixel; -1 where ``uncovered='none'`` leaves it without."""
     confidence: Tensor
     """(H, W) float32, the highest probability."""
     scores: Tensor
@@ -194,7 +194,7 @@ class TextRegionSegmenter:
 
         Args:
             picture: a picture, of any kind that :meth:`encode` takes, or the regions of one.
-            words: K words.
+            words: K words. One alone is certain everywhere (:func:`textregion.words.against_background`).
             class_of: class of each word where several words stand for one class; None: one class a word.
 
         Raises:

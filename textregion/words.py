@@ -158,6 +158,16 @@ def as_words(words: Iterable[str]) -> tuple[str, ...]:
     return listed
 
 
+BACKGROUND = "background"
+"""What a single word is painted against."""
+
+
+def against_background(words: Sequence[str], background: str = BACKGROUND) -> tuple[str, ...]:
+    """The words, and behind a single one another for all that it does not mean: alone it would be certain everywhere,
+    however little a picture has to do with it. Nothing is added where ``background`` is empty or the word itself."""
+    return (*words, background) if len(words) == 1 and background not in ("", *words) else tuple(words)
+
+
 def is_word(value: object) -> bool:
     """Whether it is a text that can be looked for: not blank, and without half characters (lone surrogates), which are
     what is left of bytes that are not UTF-8."""

@@ -28,8 +28,13 @@ _brief = reprlib.Repr()
 _brief.maxstring = _brief.maxother = 60
 
 
-def read_queries(config: Path, checkout: Path) -> WordsOf:
+def read_queries(config: Path, checkout: Path, most: int = MAX_PALETTE) -> WordsOf:
     """The YAML's pictures and words; a relative path counts from here, from the YAML's folder, or from ``checkout``.
+
+    Args:
+        config: the YAML.
+        checkout: a folder.
+        most: words of a picture.
 
     Raises:
         UserError: a file that cannot be read, or is not a mapping of image paths to ``label:`` lists.
@@ -52,7 +57,7 @@ def read_queries(config: Path, checkout: Path) -> WordsOf:
         if not isinstance(entry, dict) or "label" not in entry:
             raise UserError(f"There is no 'label:' under {where}: write the words to look for there, as a list.")
         bases = [base for base in (Path(), config.parent, checkout) if os.path.isfile(base / name)]
-        queries[_short((bases or [Path()])[0] / name)] = check_words(_entries(entry["label"], where), where)
+        queries[_short((bases or [Path()])[0] / name)] = check_words(_entries(entry["label"], where), where, most)
     return queries
 
 
@@ -87,11 +92,11 @@ def split_labels(labels: Sequence[str]) -> list[str]:
     return words
 
 
-def check_words(words: Any, where: str) -> tuple[str, ...]:
-    """Words without repetition.
+def check_words(words: Any, where: str, most: int = MAX_PALETTE) -> tuple[str, ...]:
+    """Words without repetition, as many as ``most``.
 
     Raises:
-        UserError: not a list, an empty one, more than a label map holds, or a word that is blank or no text
+        UserError: not a list, an empty one, more than ``most``, or a word that is blank or no text
             (:func:`textregion.words.is_word`).
     """
     if not isinstance(words, list):
@@ -105,8 +110,8 @@ def check_words(words: Any, where: str) -> tuple[str, ...]:
                 f"The words of {where} must be text that is not blank, but there is {_brief.repr(word)}: {remedy}."
             )
     unique = tuple(dict.fromkeys(words))
-    if len(unique) > MAX_PALETTE:
-        raise UserError(f"There are {len(unique)} words for {where}: give at most {MAX_PALETTE}.")
+    if len(unique) > most:
+        raise UserError(f"There are {len(unique)} words for {where}: give at most {most}.")
     return unique
 
 

@@ -18,6 +18,8 @@ GAP = 8
 """Pixels between the panels."""
 IGNORED = "ignored"
 """Name of pixels without ground truth in the legend."""
+NO_REGION = "no region"
+"""Name of predicted pixels without a class, which ``uncovered='none'`` leaves."""
 
 
 class PictureFolder:
@@ -25,7 +27,7 @@ class PictureFolder:
 
     ``overlays/<picture>.png`` has three panels: the picture, the ground truth, the prediction, with the names of the
     classes that occur. ``labels/<picture>.png`` is the predicted label map, 8-bit, or 16-bit for more than
-    256 classes, in the numbering of the data set's classes. All are upright, as the picture is shown.
+    255 classes, in the numbering of the data set's classes. All are upright, as the picture is shown.
 
     Args:
         folder: made where missing.
@@ -58,10 +60,12 @@ class PictureFolder:
         truth, predicted = (sample[name]["data"].squeeze(0).cpu().numpy() for name in ("gt_sem_seg", "pred_sem_seg"))
         truth = np.where(truth == self._ignore_index, -1, truth.astype(np.int32))
         maps = [
-            overlay(image, labels, self._classes, colours=self._colours, blank_name=IGNORED)
-            for labels in (truth, predicted)
+            overlay(image, labels, self._classes, colours=self._colours, blank_name=name)
+            for labels, name in ((truth, IGNORED), (predicted, NO_REGION))
         ]
-        depth = np.uint8 if len(self._classes) <= 256 else np.uint16
+        depth = (
+            np.uint8 if len(self._classes) <= 255 else np.uint16
+        )  # a pixel without a class, -1, has the highest value
         write_picture(_side_by_side([_enlarge(image), *maps]), self._path("overlays", picture))
         write_picture(Image.fromarray(predicted.astype(depth)), self._path("labels", picture))
 

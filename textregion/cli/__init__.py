@@ -51,7 +51,7 @@ _METHOD_HELP: dict[str, str] = {
     "pool_mlp": "add the last block's MLP to the pooled token (CLIP ViT)",
     "normalize_values": "normalise patch values before pooling (CLIP ViT)",
     "region_logit_scale": "factor on the scores before the softmax over words",
-    "uncovered": "what pixels without a region get: all words alike, the first word, or the dense CLIP scores",
+    "uncovered": "what pixels without a region get: all words alike, the first, the dense CLIP scores, or no word",
     "prob_thd": "pixels of a lower probability get the first word",
     "output_size": "size of the label map: of the resized or of the original picture",
 }
@@ -212,6 +212,11 @@ def method_options(args: argparse.Namespace) -> dict[str, Any]:
     """The fields of :class:`SegmenterOptions` that were given on the command line."""
     given = {field.name: getattr(args, field.name, None) for field in dataclasses.fields(SegmenterOptions)}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def label_map_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What label maps for people have over the demo's preset, which is as published: no word where no region is."""
+    return {} if args.published else {"uncovered": "none"}
 
 
 def check_model_options(args: argparse.Namespace, task: Task, extra_options: Mapping[str, Any] | None = None) -> None:

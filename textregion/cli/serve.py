@@ -14,7 +14,7 @@ from ..index import RegionIndex
 from ..index.settings import FILE, IndexSettings
 from ..rendered import all_rendered
 from ..words import split_words
-from . import add_boolean, add_method_options, add_model_options, load_segmenter
+from . import add_boolean, add_method_options, add_model_options, label_map_options, load_segmenter
 from .index import fill_from
 from .models import choose_models, wants_miniatures
 
@@ -72,7 +72,8 @@ def run(args: Namespace) -> int:
     if settings is None:
         choose_models(args, all_rendered(args.sources))
     with web.listen(args.host, args.port) as listening:
-        segmenter = load_segmenter(args, "demo", extra_options=settings.options if settings else {})
+        options = {**(settings.options if settings else {}), **label_map_options(args)}
+        segmenter = load_segmenter(args, "demo", extra_options=options)
         app = web.create_app(
             segmenter,
             pictures,

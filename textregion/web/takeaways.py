@@ -15,10 +15,12 @@ from ..image import RGB
 from ..regions import RegionTokens
 from ..segmenter import TextRegionSegmenter
 from ..visualize import word_colours
+from ..words import against_background
 
 
 def coco_json(segmenter: TextRegionSegmenter, regions: RegionTokens, words: Sequence[str], name: str) -> bytes:
     """A COCO file of one picture: its regions as annotations, the words as categories."""
+    words = against_background(words)
     height, width = regions.size_hw
     image = {"id": 1, "file_name": name, "height": height, "width": width}
     head = coco_head([image], words, encoder=regions.encoder, options=segmenter.options.as_dict())
@@ -26,7 +28,8 @@ def coco_json(segmenter: TextRegionSegmenter, regions: RegionTokens, words: Sequ
 
 
 def labels_png(segmenter: TextRegionSegmenter, regions: RegionTokens, words: Sequence[str]) -> bytes:
-    """The label map as the demo writes it: soft masks, a pixel's index is its word's place in the list."""
+    """The label map as the demo writes it: soft masks, a pixel's index is its word's place in the list, 255 none."""
+    words = against_background(words)
     return label_map_png(segmenter.segment(regions, words).labels, word_colours(words))
 
 
