@@ -112,6 +112,26 @@ def test_label_map_holds_indices_and_the_words_colours(count: int) -> None:
     np.testing.assert_array_equal(in_colour, word_colours(words)[labels.numpy()])
 
 
+@pytest.mark.parametrize("count", [1, 5, 255])
+def test_pixels_without_a_word_have_a_value_and_a_colour_of_their_own(count: int) -> None:
+    colours = word_colours([f"word {number}" for number in range(count)])
+    labels = torch.randint(-1, count, (33, 47), generator=torch.Generator().manual_seed(count))
+    labels[0, 0], labels[0, 1] = -1, count - 1
+    png = export.label_map_png(labels, colours)
+    with Image.open(io.BytesIO(png)) as image:
+        assert image.mode == "P"
+        np.testing.assert_array_equal(np.array(image), np.where(labels < 0, 255, labels))
+    in_colour = np.asarray(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR))[:, :, ::-1]
+    np.testing.assert_array_equal(in_colour, np.concatenate([colours, [[255] * 3]])[labels.numpy()])
+
+
+def test_256_words_leave_no_value_for_pixels_without_one() -> None:
+    colours = np.zeros((256, 3), np.uint8)
+    with pytest.raises(UserError, match="256 words leave a label map no value .* at most 255"):
+        export.label_map_png(torch.tensor([[0, -1]]), colours)
+    assert export.label_map_png(torch.tensor([[0, 255]]), colours)
+
+
 def test_more_words_than_a_palette_holds_are_refused() -> None:
     with pytest.raises(UserError, match="at most 256 words, but there are 257"):
         export.label_map_png(torch.zeros(2, 2, dtype=torch.int64), np.zeros((257, 3), np.uint8))

@@ -42,6 +42,22 @@ def test_pixels_that_no_region_covers() -> None:
     torch.testing.assert_close(confidence[0, 1], torch.softmax(torch.tensor([0.0, 20.0]), 0)[1])
     with pytest.raises(ValueError, match="dense scores"):
         paint(masks, scores, (1, 2), PaintRules(uncovered="dense"))
+    for rules in (PaintRules(uncovered="none"), PaintRules(uncovered="none", prob_thd=0.4, class_of=[0, 1])):
+        labels, confidence = paint(masks, scores, (1, 2), rules)
+        assert labels.tolist() == [[1, -1]]
+        torch.testing.assert_close(confidence, torch.tensor([[float(torch.sigmoid(torch.tensor(40.0))), 0.0]]))
+    ((_, probabilities),) = class_probabilities(masks, scores, (1, 2), PaintRules(uncovered="none"))
+    assert probabilities[:, 0, 1].tolist() == [0, 0]
+
+
+def test_pixels_without_a_region_have_no_class_whatever_the_thresholds_and_synonyms() -> None:
+    masks = RegionMasks.from_masks(torch.tensor([[[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]]]))
+    scores = torch.tensor([[0.0, 0.0, 0.01], [0.0, 0.9, 0.0]])
+    rules = PaintRules(uncovered="none", class_of=[5, 7, 5], prob_thd=0.9)
+    labels, _ = paint(masks, scores, (1, 3), rules)
+    assert labels.tolist() == [[0, 1, -1]]  # unsure, sure, and nowhere
+    labels, _ = paint(masks, scores, (1, 3), PaintRules(uncovered="none", class_of=[5, 7, 9]))
+    assert labels.tolist() == [[2, 1, -1]]
 
 
 def test_synonyms_take_the_maximum_and_low_confidence_is_class_zero() -> None:
@@ -74,7 +90,7 @@ SIZES = [(33, 47), (5, 90), (8, 8), (1, 3)]
     st.integers(1, 6),
     st.sampled_from(SIZES),
     st.sampled_from(["soft", "hard"]),
-    st.sampled_from(["uniform", "first", "dense"]),
+    st.sampled_from(["uniform", "first", "dense", "none"]),
 )
 def test_blocks_and_bands_equal_the_whole(
     seed: int, regions: int, words: int, size_hw: tuple[int, int], mask_type: MaskType, uncovered: Uncovered
@@ -95,6 +111,8 @@ def test_blocks_and_bands_equal_the_whole(
     elif uncovered == "dense":
         logits[:, bare] = F.interpolate(dense.grid[None], size_hw, mode="bilinear")[0][:, bare] * 50
     expected = torch.softmax(logits, 0)
+    if uncovered == "none":
+        expected[:, bare] = 0.0
     rules = PaintRules(dense=dense if uncovered == "dense" else None, uncovered=uncovered, mask_type=mask_type)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(painting, "BAND_BYTES", 4000)
@@ -105,7 +123,8 @@ def test_blocks_and_bands_equal_the_whole(
     assert [row for rows, _ in bands for row in range(rows.start, rows.stop)] == list(range(size_hw[0]))
     torch.testing.assert_close(torch.cat([band for _, band in bands], 1), expected, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(confidence, expected.amax(0), atol=1e-4, rtol=1e-3)
-    chosen = expected.gather(0, labels[None])[0]
+    assert torch.equal(labels < 0, bare & (uncovered == "none"))
+    chosen = expected.gather(0, labels[None].clamp(min=0))[0]
     torch.testing.assert_close(chosen, expected.amax(0), atol=1e-4, rtol=1e-3)
 
 
@@ -140,6 +159,8 @@ def test_no_regions_at_all() -> None:
     assert labels.shape == (6, 5)
     assert bool((labels == 0).all())
     torch.testing.assert_close(confidence, torch.full((6, 5), 0.25))
+    labels, confidence = paint(none, torch.zeros(0, 4), (6, 5), PaintRules(uncovered="none"))
+    assert bool((labels == -1).all()) and not confidence.any()
     grid = torch.tensor([[[0.0, 1.0]], [[1.0, 0.0]]])
     labels, _ = paint(none, torch.zeros(0, 2), (1, 4), PaintRules(uncovered="dense", dense=DenseScores(grid)))
     assert labels.tolist() == [[1, 1, 0, 0]]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textregion import ClassWords, UserError
-from textregion.words import as_words, split_words
+from textregion.words import against_background, as_words, split_words
 
 ROOT = Path(__file__).parent.parent
 
@@ -121,6 +121,15 @@ def test_a_bad_class_file_is_one_sentence(content: bytes, said: str, path: Path)
     assert str(caught.value).count("\n") == 0
     with pytest.raises(UserError, match=r"^Class file .*none\.txt' cannot be read: No such file"):
         ClassWords.from_file(path.with_name("none.txt"))
+
+
+def test_a_single_word_has_the_background_beside_it() -> None:
+    assert against_background(["zebra"]) == ("zebra", "background")
+    assert against_background(["zebra"], "anything else") == ("zebra", "anything else")
+    assert against_background(["zebra"], "") == ("zebra",)
+    assert against_background(["background"]) == ("background",)
+    assert against_background(("zebra", "horse")) == ("zebra", "horse")
+    assert against_background([]) == ()
 
 
 def test_words_between_separators() -> None:

@@ -21,6 +21,7 @@ import eval_all_semantic
 import eval_semantic
 from eval.semantic.metric import RecordedIoUMetric
 from eval.semantic.model import PUBLISHED_MODELS, ROOT, TextRegionSegmentor, check_class_count, semantic_architecture
+from eval.semantic.pictures import PictureFolder
 from eval.semantic.run import class_table, evaluate, requested
 from eval.semantic.table import AVERAGE, EIGHT, bar_chart, markdown_table
 from eval.shared.processes import Processes
@@ -582,6 +583,22 @@ def test_the_sweeps_own_weights_reach_every_evaluation_and_tell_finished_ones(
     monkeypatch.setattr(sys, "argv", line)
     assert eval_all_semantic.main() == 0
     assert len(commands) == 1
+
+
+@pytest.mark.parametrize(("count", "mode", "value"), [(3, "L", 255), (255, "L", 255), (256, "I;16", 65535)])
+def test_a_predicted_pixel_without_a_class_has_a_value_of_its_own(
+    count: int, mode: str, value: int, tmp_path: Path
+) -> None:
+    Image.new("RGB", (330, 2)).save(tmp_path / "a.png")
+    folder = PictureFolder(tmp_path / "shown", str(tmp_path), ["x"] * count, [[9, 9, 9]] * count, 254)
+    predicted = torch.full((1, 2, 330), count - 1)
+    predicted[0, 1] = -1
+    maps = {"gt_sem_seg": {"data": torch.zeros(1, 2, 330)}, "pred_sem_seg": {"data": predicted}}
+    folder.draw({"img_path": str(tmp_path / "a.png"), **maps})
+    with Image.open(tmp_path / "shown/labels/a.png") as image:
+        assert image.mode == mode
+        assert np.unique(np.asarray(image)[0]).tolist() == [count - 1]
+        assert np.unique(np.asarray(image)[1]).tolist() == [value]
 
 
 def test_average_of_eight(tmp_path: Path) -> None:

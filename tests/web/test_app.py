@@ -146,6 +146,20 @@ def test_what_is_taken_away(ready: tuple[TestClient, str], quick_segmenter: Text
     assert np.array_equal(np.asarray(image), quick_segmenter.segment(regions, words).labels.numpy())
 
 
+def test_a_single_word_is_taken_away_against_the_background(
+    ready: tuple[TestClient, str], quick_segmenter: TextRegionSegmenter, photos: Path
+) -> None:
+    client, id = ready
+    both = ["dog", "background"]
+    regions = quick_segmenter.encode(photos / "a.png")
+    coco = client.post(f"/api/pictures/{id}/coco", json={"words": ["dog"]}).json()
+    assert [kind["name"] for kind in coco["categories"]] == both
+    assert coco["annotations"] == regions.to_coco(quick_segmenter.scores(regions, both), both)
+    labels = client.post(f"/api/pictures/{id}/labels", json={"words": ["dog"]})
+    image = np.asarray(Image.open(io.BytesIO(labels.content)))
+    assert np.array_equal(image, quick_segmenter.segment(regions, both).labels.numpy())
+
+
 def test_a_cut_out_is_the_regions_box_of_the_picture_with_its_mask_as_alpha(
     ready: tuple[TestClient, str], quick_segmenter: TextRegionSegmenter, photos: Path
 ) -> None:
