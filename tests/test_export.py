@@ -127,7 +127,7 @@ def test_pixels_without_a_word_have_a_value_and_a_colour_of_their_own(count: int
 
 def test_256_words_leave_no_value_for_pixels_without_one() -> None:
     colours = np.zeros((256, 3), np.uint8)
-    with pytest.raises(UserError, match="256 words leave a label map no value .* at most 255"):
+    with pytest.raises(UserError, match=r"256 words leave a label map no value .* at most 255"):
         export.label_map_png(torch.tensor([[0, -1]]), colours)
     assert export.label_map_png(torch.tensor([[0, 255]]), colours)
 
