@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,3 +92,11 @@ def quick_demo(clip_encoder: Encoder, sam2_model: nn.Module, tiny_options: Segme
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cli, "load_segmenter", lambda *args, **settings: segmenter)
         yield
+
+
+@pytest.fixture
+def ctrl_c_heard() -> Iterator[None]:
+    """What a shell starts in the background ignores SIGINT, and so would all that is started from there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.usefixtures("ctrl_c_heard")
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
 IN_MAIN = """
 import contextlib, signal, sys
@@ -33,22 +33,6 @@ interrupts.raise_again()
 signal.raise_signal(signal.SIGINT)
 print("went on")
 """
-
-
-@pytest.fixture(autouse=True)
-def _heard() -> Iterator[None]:
-    """Whoever runs the tests in the background ignores SIGINT, and the processes they start would inherit that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture(autouse=True)
-def heard() -> Iterator[None]:
-    """What a shell starts in the background ignores SIGINT, and so would all that is started from there."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -157,7 +157,7 @@ def test_every_default_is_that_of_the_method() -> None:
         ("pool_feature", ["value", "input", "output"], ["values"]),
         ("mask_size", ["resized", "original"], ["resize"]),
         ("output_size", ["resized", "original"], ["resize"]),
-        ("uncovered", ["uniform", "first", "dense"], ["none"]),
+        ("uncovered", ["uniform", "first", "dense", "none"], ["nothing"]),
         ("mask_type", ["soft", "hard"], ["binary"]),
         ("square", ["picture"], ["both"]),
         ("antialias", [True, False], [0]),

@@ -239,6 +239,7 @@ def evaluated(
 ) -> Callable[..., dict[str, Any]]:
     """A run with a segmenter that is never asked, and what its results.json holds."""
     monkeypatch.setattr(Processes, "device", lambda self, name: f"{name}:{self.rank}")
+    monkeypatch.setattr("eval.shared.runner.choose_models", lambda args, rendered: None)  # such a GPU is not there
     monkeypatch.setattr(RegionCache, "encode", lambda self, image, path: GivenRegions().encode(image, path))
 
     def run(

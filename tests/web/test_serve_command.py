@@ -130,6 +130,7 @@ def test_without_the_extra_it_says_what_to_install(
     assert capsys.readouterr().err == "error: The page needs fastapi: install it with pip install 'textregion[web]'.\n"
 
 
+@pytest.mark.usefixtures("ctrl_c_heard")
 def test_it_answers_until_it_is_interrupted() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "textregion", "serve", "assets/scene_portrait.jpg", "--port", "0"],
