@@ -64,3 +64,9 @@ def test_a_comment_of_the_same_words_is_the_mark(tmp_path: Path) -> None:
     assert is_rendered(tmp_path / "COCO_train2014_000000900017.jpg")
     Image.new("RGB", (8, 8)).save(tmp_path / "COCO_train2014_000000581929.jpg")
     assert is_rendered(tmp_path / "COCO_train2014_000000581929.jpg") is False
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".jp2", ".PPM"])
+def test_a_folder_of_pictures_of_any_kind_is_looked_into(suffix: str, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), "red").save(tmp_path / f"own{suffix}")
+    assert not all_rendered([tmp_path])

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from .image import IMAGE_SUFFIXES
+
 MARK = "rendered by miniatures.scenes of TextRegion"
 DEMO_DIGESTS = {
     "30562fbe7a14b7323de5166253a8a1d1b09c685459ed267af29b22a04df5d8b6",  # scene_meadow.jpg
@@ -22,7 +24,6 @@ DEMO_DIGESTS = {
 """SHA-256 of the demo's pictures, which are older than the mark."""
 _NUMBERED = re.compile(r"COCO_train2014_0000009\d{5}(_\d+)?\.jpg")
 """The renderer numbers pictures from 900001 on in RefCOCO's layout, where COCO has none."""
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def marked(content: bytes) -> bytes:
@@ -58,6 +59,6 @@ def _pictures(place: str) -> Iterator[Path]:
     names = [place] if os.path.exists(place) or not glob.has_magic(place) else glob.iglob(place, recursive=True)
     for path in map(Path, names):
         if os.path.isdir(path):
-            yield from (file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
+            yield from (file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
         else:
             yield path
