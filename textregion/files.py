@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import UserError
@@ -17,16 +18,28 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
         UserError: the file cannot be written.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        with replacing(target) as temporary, open(temporary, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
     except OSError as error:
         raise cannot_write(target, error) from None
+
+
+@contextlib.contextmanager
+def replacing(target: Path, suffix: str = ".tmp") -> Iterator[Path]:
+    """A hidden name beside a file to write to, which takes the file's place if all went well and is gone otherwise.
+
+    Args:
+        target: the file; its folder must be there.
+        suffix: what the other name ends with.
+    """
+    temporary = target.with_name(f".{target.name}.{os.getpid()}{suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, target)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

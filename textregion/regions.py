@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from . import coco
 from .errors import UserError, reason_of
-from .files import cannot_write
+from .files import cannot_write, replacing
 from .indexing import Index, positions
 from .options import MAX_SIDE
 from .region_masks import RegionMasks
@@ -205,17 +204,13 @@ class RegionTokens:
         if self.locality is not None:
             tensors["locality"] = self.locality
         target = Path(path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         # Cloned: safetensors refuses columns that share memory.
         columns = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
         try:
-            temporary.write_bytes(save(columns, metadata={"format": FORMAT, "facts": json.dumps(facts)}))
-            os.replace(temporary, target)
+            with replacing(target) as temporary:
+                temporary.write_bytes(save(columns, metadata={"format": FORMAT, "facts": json.dumps(facts)}))
         except OSError as error:
             raise cannot_write(target, error) from None
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> RegionTokens:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import os
@@ -16,7 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from .encoders.base import Encoder
-from .files import cannot_write
+from .files import cannot_write, replacing
 from .runtime import Precision
 from .templates import IMAGENET, Templates
 from .words import as_words
@@ -115,16 +114,13 @@ class TextBank:
         path = self._path(word)
         if path is None:
             return
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(save({"embedding": embedding.cpu().contiguous()}))
-            os.replace(temporary, path)
+            with replacing(path) as temporary:
+                temporary.write_bytes(save({"embedding": embedding.cpu().contiguous()}))
         except OSError as error:
             logger.warning("Words are not kept, the run goes on without: %s", cannot_write(path, error))
             self._cache_dir = None
-            with contextlib.suppress(OSError):
-                temporary.unlink()
 
 
 def _is_unit(embedding: Tensor, size: int) -> bool:

@@ -12,6 +12,8 @@ from .errors import UserError, described
 
 logger = logging.getLogger(__name__)
 
+SEPARATORS = ",;，；、"
+"""Of words that are typed one after the other; where names with commas are usual, only ``;`` is one."""
 COMMENT = "#"
 """A line of a text file that begins with it says nothing."""
 _BETWEEN_WORDS = re.compile(r"\s*;\s*")

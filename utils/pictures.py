@@ -15,13 +15,12 @@ import yaml
 from textregion import UserError
 from textregion.export import MAX_PALETTE
 from textregion.image import IMAGE_SUFFIXES
-from textregion.words import is_word, split_words
+from textregion.words import SEPARATORS, is_word, split_words
 from utils.text_files import read_text
 
 logger = logging.getLogger(__name__)
 
 WordsOf = dict[Path, tuple[str, ...]]
-_LABEL_SEPARATORS = ",;，；、"
 
 _brief = reprlib.Repr()
 """What stands in a message for a value of any size."""
@@ -81,7 +80,7 @@ def split_labels(labels: Sequence[str]) -> list[str]:
     """The words of ``--labels``: commas and semicolons separate within an argument as blanks do between arguments."""
     words: list[str] = []
     for text in labels:
-        parts = split_words(text, _LABEL_SEPARATORS) if set(text) & set(_LABEL_SEPARATORS) else [text]
+        parts = split_words(text, SEPARATORS) if set(text) & set(SEPARATORS) else [text]
         if len(parts) > 1 and not _has_semicolon(text):
             logger.warning(
                 "--labels %s is taken as %d words: a name with a comma goes into the YAML.",

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from eval.shared.label_maps import read_label_map
 from textregion import UserError
-from textregion.files import cannot_write
+from textregion.files import cannot_write, replacing
 from utils.text_files import read_lines, visible
 
 IGNORED = 255
@@ -138,17 +138,13 @@ def save_lines(lines: Iterable[str], target: Path) -> None:
 @contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
     """A name beside the target to write to, which becomes the target if all went well."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}{_TEMPORARY}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(target)
+        with replacing(target, _TEMPORARY) as temporary:
+            yield temporary
     except OSError as error:
         message = cannot_write(target, error)
         raise (CannotPrepare(str(message)) if error.errno in _HOPELESS else message) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def is_whole(path: Path) -> bool:

@@ -63,9 +63,8 @@ class PictureFolder:
             overlay(image, labels, self._classes, colours=self._colours, blank_name=name)
             for labels, name in ((truth, IGNORED), (predicted, NO_REGION))
         ]
-        depth = (
-            np.uint8 if len(self._classes) <= 255 else np.uint16
-        )  # a pixel without a class, -1, has the highest value
+        # A pixel without a class, -1, has the highest value.
+        depth = np.uint8 if len(self._classes) <= 255 else np.uint16
         write_picture(_side_by_side([_enlarge(image), *maps]), self._path("overlays", picture))
         write_picture(Image.fromarray(predicted.astype(depth)), self._path("labels", picture))
 

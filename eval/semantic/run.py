@@ -34,7 +34,7 @@ from eval.shared.processes import Processes, start_processes, take_local_rank
 from eval.shared.work_dir import WorkDir
 from textregion import TextRegionSegmenter, UserError
 from textregion.cli import check_model_options, load_segmenter, method_options
-from textregion.cli.models import choose_models
+from textregion.cli.models import MODEL_NAMES, choose_models
 from textregion.files import cannot_write, check_folder
 from textregion.runtime import StageClock
 from utils.results import plain, settings_of, write_results, write_text
@@ -207,15 +207,7 @@ def _settings(
 
 def take_models_from(config: Config, args: argparse.Namespace) -> None:
     """What the command line leaves open may stand in the config."""
-    for name in (
-        "clip_architecture",
-        "clip_pretrained",
-        "clip_download_root",
-        "tokenizer",
-        "sam2_checkpoint",
-        "model_cfg",
-        "device",
-    ):
+    for name in (*MODEL_NAMES, "device"):
         if getattr(args, name) is None:
             setattr(args, name, config.model.get(name))
 

@@ -29,10 +29,7 @@ class RegionCache:
 
     def __init__(self, segmenter: TextRegionSegmenter, folder: Path | None = None, max_gb: float = 20.0) -> None:
         self._segmenter, self._folder, self._max_bytes = segmenter, folder, max_gb * 1e9
-        dense = segmenter.options.uncovered == "dense"
-        options = segmenter.options.of_regions()
-        facts = [segmenter.model_names, segmenter.encoder.crop_size, segmenter.dtypes, options, dense]
-        self._facts = json.dumps(facts, sort_keys=True).encode() if folder is not None else b""
+        self._facts = b"" if folder is None else _facts(segmenter)
         self.encoded = self.reused = 0
         self._told = False
 
@@ -95,3 +92,16 @@ class RegionCache:
                 return
             file.unlink(missing_ok=True)
             total -= stat.st_size
+
+
+def _facts(segmenter: TextRegionSegmenter) -> bytes:
+    """All that a picture's regions depend on besides the picture; every value of the weights is read for it."""
+    options = segmenter.options
+    facts = [
+        segmenter.model_names,
+        segmenter.encoder.crop_size,
+        segmenter.dtypes,
+        options.of_regions(),
+        options.uncovered == "dense",
+    ]
+    return json.dumps(facts, sort_keys=True).encode()

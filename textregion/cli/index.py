@@ -20,7 +20,7 @@ from ..index.settings import FILE, IndexSettings
 from ..rendered import all_rendered
 from ..segmenter import TextRegionSegmenter
 from . import add_boolean, add_method_options, add_model_options, load_segmenter, method_options, one_line
-from .models import MODEL_NAMES, choose_models
+from .models import MODEL_NAMES, choose_models, model_names
 
 INTERRUPTED = "what was encoded is in the index; the same command goes on from here."
 
@@ -125,7 +125,7 @@ def _loader(args: Namespace, options: Mapping[str, Any]) -> Callable[[], TextReg
 
 
 def _names(args: Namespace) -> dict[str, Any]:
-    return {name: getattr(args, name) for name in MODEL_NAMES if getattr(args, name) is not None}
+    return {name: value for name, value in model_names(args).items() if value is not None}
 
 
 def _shown_by(bar: Any) -> Callable[[int, int], None]:

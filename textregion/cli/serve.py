@@ -13,15 +13,13 @@ from ..errors import UserError
 from ..index import RegionIndex
 from ..index.settings import FILE, IndexSettings
 from ..rendered import all_rendered
-from ..words import split_words
+from ..words import SEPARATORS, split_words
 from . import add_boolean, add_method_options, add_model_options, label_map_options, load_segmenter
 from .index import fill_from
 from .models import choose_models, wants_miniatures
 
 MINIATURE_WORDS = "sky, grass, road, water, tree, house, person, dog, cat, car, bird, mushroom, cup, sun"
 """What the page begins with where the miniatures run, which know little else."""
-SEPARATORS = ",;，；、"
-"""Of words, as on the page."""
 _NEEDED = ("fastapi", "pydantic", "starlette", "uvicorn")
 
 

@@ -15,7 +15,7 @@ from ..checkpoints.reading import INDEX, shards
 from ..encoders.folders import TOKENIZER_FILES
 from ..encoders.sources import ClipSource
 from ..errors import UserError
-from ..files import write_bytes
+from ..files import replacing, write_bytes
 from .sam2 import Sam2Source, published_name, tells_its_size
 from .sources import ModelSources
 
@@ -98,9 +98,5 @@ def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and target.stat().st_size == source.stat().st_size:
         return
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
